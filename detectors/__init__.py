@@ -1,0 +1,7 @@
+"""Detectors judge whether a count of reports is more than a service and region should have."""
+
+from detectors.base import Detector, Keys, SnapshotError, Verdict
+from detectors.limit import Limit
+from detectors.ratio import Ratio
+
+__all__ = ["Detector", "Keys", "Limit", "Ratio", "SnapshotError", "Verdict"]

@@ -1,0 +1,65 @@
+"""The command `tocsin`: one file for each group of commands, put together here."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from streams.cli.check_config import check_config
+from streams.cli.context import ExitCode, Options, overrides
+from streams.settings import SettingsError
+
+
+class Commands(TyperGroup):
+    """Runs a command; settings that cannot be used end in their lines on stderr and not in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that `ctx` names."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(ExitCode.USAGE) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(check_config)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tocsin {version('tocsin')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="The settings file; else the one TOCSIN_SETTINGS names, else ./tocsin.toml if there is one."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="A setting that beats file and environment; repeatable."
+        ),
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Turn a stream of user reports in Kafka into incidents.
+
+    Exit codes: 0 fine, 1 findings, 2 wrong usage or settings, 70 a worker gave up.
+    """
+    ctx.obj = Options(settings, overrides(assignments or []))
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="tocsin")

@@ -1,0 +1,67 @@
+"""The sensor: whether reports arrive at all. Missing is not zero, and silence is not health.
+
+Its series `*` counts every report by append time, whatever it says. It has a baseline of its own, in the same
+detector as the services, so that a silence can be told from a quiet night.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from streams.bins import Bin
+from streams.incidents import Loss
+
+#: The sensor is lost once none came where its baseline expects this many: a Poisson count is 0 with e^-20 then.
+LOST_AFTER_REPORTS = 20.0
+#: A bin without any report is silent, and clears nothing, where at least this many were expected.
+SILENT_FROM_REPORTS = 1.0
+
+
+class Sensing(msgspec.Struct, frozen=True):
+    """What one bin can be used for.
+
+    `observed` says that its counts mean anything, `whole` that every source covers it: only then it may clear or
+    teach. `silent` and `lost` grade the lack of reports; `loss` is set once it has lasted too long.
+    """
+
+    observed: bool
+    whole: bool
+    silent: bool
+    lost: bool
+    loss: Loss | None
+
+
+class Sensor(msgspec.Struct):
+    """State of the sensor as of the last judged bin.
+
+    `expected` is the baseline of `*` in reports per bin (NaN while learning), `missed` the reports that it expected
+    during the silence that goes on, `blind_bins` the number of bins in a row that were lost or not observed.
+    """
+
+    expected: float = math.nan
+    missed: float = 0.0
+    blind_bins: int = 0
+
+    def sense(self, bin_: Bin, unknown_after_bins: int) -> Sensing:
+        """Take in the next bin and say what it can be used for."""
+        expected = 0.0 if math.isnan(self.expected) else self.expected
+        quiet = bin_.covered > 0 and bin_.arrived == 0
+        if bin_.arrived:
+            self.missed = 0.0
+        elif quiet:
+            self.missed += expected
+        lost = quiet and self.missed >= LOST_AFTER_REPORTS
+        observed = bin_.covered > 0 and not lost
+        self.blind_bins = 0 if observed else self.blind_bins + 1
+        loss: Loss | None = None
+        if self.blind_bins >= unknown_after_bins:
+            loss = "sensor-lost" if lost else "gap"
+        return Sensing(
+            observed=observed,
+            whole=bin_.covered == bin_.sources,
+            silent=quiet and expected >= SILENT_FROM_REPORTS,
+            lost=lost,
+            loss=loss,
+        )

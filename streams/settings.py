@@ -1,0 +1,241 @@
+"""The settings of a deployment: `tocsin.toml`, the environment, the command line.
+
+Precedence, highest first: command line, `TOCSIN_SECTION__KEY` (and `KAFKA_BOOTSTRAP_SERVERS`), the file, the
+defaults below. Tables are merged key by key; of the list `policy` the highest source that has one counts. An unknown
+key is an error that names it. `tocsin.example.toml` explains every key.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from streams.events import DAY_MS, MINUTE_MS
+from streams.settings_sources import SettingsError as SettingsError
+from streams.settings_sources import Sources
+
+
+class Section(BaseModel):
+    """A table of the settings file; keys that it does not know are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Kafka(Section):
+    """Where the cluster is and how its topics are laid out."""
+
+    bootstrap_servers: Annotated[str, Field(min_length=1)] = "127.0.0.1:9092"
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*$", max_length=100)] = "tocsin"
+    clock: Literal["broker", "log"] = "broker"
+    reports_partitions: Annotated[int, Field(ge=1, le=1024)] = 4
+    counts_partitions: Annotated[int, Field(ge=1, le=1024)] = 4
+    replication_factor: Annotated[int, Field(ge=1, le=10)] = 1
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
+
+
+class Count(Section):
+    """What shapes counting; fixed for the life of a counts topic, but for the two flush settings."""
+
+    bin_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    window_bins: Annotated[int, Field(ge=1, le=1440)] = 15
+    epoch_s: Annotated[int, Field(ge=1, le=DAY_MS // 1000, validate_default=True)] = 900
+    allowed_lateness_s: Annotated[int, Field(ge=0, le=3600)] = 30
+    max_names: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    flush_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    idle_tick_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+
+    @property
+    def bin_ms(self) -> int:
+        """Length of a bin in milliseconds."""
+        return self.bin_s * 1000
+
+    @property
+    def epoch_ms(self) -> int:
+        """Length of an epoch in milliseconds."""
+        return self.epoch_s * 1000
+
+    @property
+    def lateness_ms(self) -> int:
+        """Allowed lateness in milliseconds."""
+        return self.allowed_lateness_s * 1000
+
+    @property
+    def window_ms(self) -> int:
+        """Length of a window in milliseconds."""
+        return self.window_bins * self.bin_ms
+
+    @field_validator("bin_s")
+    @classmethod
+    def _divides_a_day(cls, bin_s: int) -> int:
+        if DAY_MS // 1000 % bin_s:
+            raise ValueError("must divide a day of 86400 s, as 60 and 300 do")
+        return bin_s
+
+    @field_validator("epoch_s")
+    @classmethod
+    def _is_whole_bins(cls, epoch_s: int, info: ValidationInfo) -> int:
+        bin_s = info.data.get("bin_s")  # absent when it is wrong itself
+        if bin_s and epoch_s % bin_s:
+            raise ValueError(f"must be a multiple of count.bin_s, which is {bin_s}")
+        return epoch_s
+
+
+class Limit(Section):
+    """The absolute limit: reports per bin above which a bin is in excess."""
+
+    above: Annotated[float, Field(gt=0)] = 100.0
+
+
+class Ratio(Section):
+    """The ratio to the 7-day median above which a bin is in excess."""
+
+    above: Annotated[float, Field(gt=1)] = 5.0
+    min_excess: Annotated[float, Field(ge=0)] = 5.0
+
+
+class Detect(Section):
+    """Which detector runs, and how long its state lives."""
+
+    detector: Literal["ratio", "limit"] = "ratio"
+    limit: Limit = Limit()
+    ratio: Ratio = Ratio()
+    merge_gap_minutes: Annotated[int, Field(ge=0, le=10080)] = 60
+    unknown_after_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
+    snapshot_every_bins: Annotated[int, Field(ge=1, le=1440)] = 5
+    born_reports: Annotated[int, Field(ge=1)] = 1
+    forget_days: Annotated[int, Field(ge=1, le=365)] = 28
+
+    @property
+    def merge_gap_ms(self) -> int:
+        """The longest quiet stretch between two incidents of one outage, in milliseconds."""
+        return self.merge_gap_minutes * MINUTE_MS
+
+    def unknown_after_bins(self, bin_ms: int) -> int:
+        """Return after how many bins in a row without any knowledge an open incident becomes unknown."""
+        return -(-self.unknown_after_minutes * MINUTE_MS // bin_ms)
+
+
+class Policy(Section):
+    """Limits for the services and regions that match; `*` and `?` are wildcards.
+
+    `raise_above` and `clear_below` are reports per window. Where several policies match, each key is taken from
+    the most specific one that sets it: an exact service beats a wildcard, then an exact region does; of two equals
+    the later one counts.
+    """
+
+    service: str = "*"
+    region: str = "*"
+    raise_above: Annotated[int, Field(ge=1)] | None = None
+    clear_below: Annotated[int, Field(ge=1)] | None = None
+    min_open_minutes: Annotated[int, Field(ge=0, le=1440)] | None = None
+    clear_windows: Annotated[int, Field(ge=1, le=1440)] | None = None
+    enabled: bool | None = None
+
+    def matches(self, service: str, region: str) -> bool:
+        """Return whether this policy speaks of that service and region."""
+        return fnmatch.fnmatchcase(service, self.service) and fnmatch.fnmatchcase(region, self.region)
+
+    @property
+    def specificity(self) -> tuple[bool, bool, int]:
+        """How narrowly the policy is addressed; larger wins."""
+        exact = [not set(name) & set("*?[") for name in (self.service, self.region)]
+        return exact[0], exact[1], len(self.service) + len(self.region)
+
+
+RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+
+
+class Region(Section):
+    """What people call a region, and the clock its people live by."""
+
+    name: str | None = None
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("must be a time zone of the IANA database, such as 'Europe/Berlin'") from None
+        return value
+
+
+class Worker(Section):
+    """The HTTP side of a worker: /metrics, /livez, /readyz; stages take ports from `http_port` upwards."""
+
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65_000)] = 6066
+    stalled_after_s: Annotated[float, Field(gt=0)] = 300.0
+    max_metric_series: Annotated[int, Field(ge=1)] = 2000
+
+
+class Settings(BaseSettings):
+    """All settings of a deployment; `Settings(...)` is what it is given, `load` reads the file and the environment."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, case_sensitive=True)
+
+    version: Annotated[int, Field(ge=1, le=1)] = 1
+    kafka: Kafka = Kafka()
+    count: Count = Count()
+    detect: Detect = Detect()
+    policy: list[Policy] = []
+    regions: dict[RegionCode, Region] = {}
+    worker: Worker = Worker()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the arguments; see `load`."""
+        return (init_settings,)
+
+    @property
+    def counting(self) -> str:
+        """Fingerprint of everything that shapes counting: carried by frames, marks and commits."""
+        shape = self.count.model_dump(exclude={"flush_s", "idle_tick_s"})
+        shape |= {"sources": self.kafka.reports_partitions, "counts": self.kafka.counts_partitions}
+        return _fingerprint(shape)
+
+    @property
+    def detecting(self) -> str:
+        """Fingerprint of everything that shapes detection: carried by snapshots."""
+        shape = self.model_dump(include={"detect", "policy", "regions"}, mode="json")
+        return _fingerprint(shape | {"counting": self.counting})
+
+
+def load(path: Path | None = None, /, **overrides: Any) -> Settings:
+    """Return the settings of this deployment.
+
+    Parameters
+    ----------
+    path
+        The settings file; without it the one that `TOCSIN_SETTINGS` names, else `tocsin.toml` here if there is one.
+    **overrides
+        Settings of the command line by dotted key, such as `**{"kafka.prefix": "tocsin-demo"}`.
+
+    Raises
+    ------
+    SettingsError
+        With a line for each problem: its key, its value, where it was read and what would be valid.
+    """
+    sources = Sources(Settings, path, overrides)
+    try:
+        return Settings(**sources.merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(sources.problem(**details) for details in error.errors())) from None
+
+
+def _fingerprint(shape: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,403 @@
+"""A Faust transport that hands its agent one message per fetched chunk and lets the stage choose its commits.
+
+Faust keeps the app, the agents, the worker's life cycle and the group membership. What this replaces is the fetch
+and commit path: records are read straight from Kafka's record batches into a :class:`Chunk`, offsets are committed
+where the :class:`Stage` says, together with a string of its own, and reading starts at explicit positions only.
+The private fields that this leans on are listed and checked in `tests/unit/test_transport_pins.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import compress, islice
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import faust
+import numpy as np
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import FetchError, FetchResult, PartitionRecords
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from numpy.typing import NDArray
+
+log = structlog.get_logger(__name__)
+
+#: Largest chunk: what one step of an agent may hold the event loop with (8,192 records take about 16 ms).
+CHUNK_RECORDS = 8192
+CHUNK_BYTES = 4 << 20
+
+SCHEME = "tocsin"
+TRANSPORTS.aliases[SCHEME] = f"{__name__}:ChunkTransport"
+
+_offset = attrgetter("offset")
+_timestamp = attrgetter("timestamp")
+_key = attrgetter("key")
+_value = attrgetter("value")
+_headers = attrgetter("headers")
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Consecutive records of one partition, as columns.
+
+    `start` is the position before the first record and `end` the one after the last: offsets may have holes
+    (compaction, transactions), so `end - start` can exceed the number of records, and a chunk may hold none.
+    `assignment` numbers the assignment it was read under; `headers` holds only the rows that have some.
+    """
+
+    tp: TP
+    assignment: int
+    start: int
+    end: int
+    offsets: NDArray[np.int64]
+    timestamps_ms: NDArray[np.int64]
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    headers: dict[int, list[tuple[str, bytes | None]]] = field(default_factory=dict)
+    #: Offset of the first record whose timestamp was set by its producer (CreateTime), -1 if the broker set all.
+    create_time_offset: int = -1
+
+
+class Committed(NamedTuple):
+    """What Kafka knows of a partition when it is assigned; `offset` is None where nothing was ever committed."""
+
+    offset: int | None
+    metadata: str
+    log_start: int
+    log_end: int
+
+
+class CommitPoint(NamedTuple):
+    """A rebuild point: where a restart reads on, and the string it needs to do so."""
+
+    offset: int
+    metadata: str
+
+
+class Stage(Protocol):
+    """What the transport asks of the stage that runs in its app."""
+
+    async def start(self, assigned: Mapping[TP, Committed]) -> Mapping[TP, int]:
+        """Forget everything of before and return the position at which each partition is to be read."""
+
+    def stop(self) -> None:
+        """Drop all state: the partitions are gone."""
+
+    def commit_points(self) -> Mapping[TP, CommitPoint]:
+        """Return the rebuild points whose facts are acknowledged and that are not committed yet."""
+
+    async def committed(self, points: Mapping[TP, CommitPoint]) -> None:
+        """Hear that Kafka has accepted these points."""
+
+
+class StageApp(faust.App):
+    """A Faust app with one stage."""
+
+    stage: Stage
+
+
+class ChunkSchema(faust.Schema):
+    """Hands chunks through untouched."""
+
+    def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
+        """Return no key: a chunk has many."""
+        return None
+
+    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+        """Return the chunk."""
+        return message.value
+
+
+class BatchReader:
+    """Reads chunks from the record batches of one fetch of one partition.
+
+    Aborted transactions and control batches are passed over as aiokafka does it for a consumer with
+    `read_committed`; a batch larger than a chunk is read in several.
+    """
+
+    def __init__(self, tp: TP, fetched: PartitionRecords) -> None:
+        self.tp = tp
+        self.fetched = fetched
+        self._batch: Any = None
+        self._rest: Iterator[Any] = iter(())
+
+    def read(self, assignment: int) -> Chunk:
+        """Return the next chunk."""
+        start = self.fetched.next_fetch_offset
+        parts: list[NDArray[np.int64]] = []
+        records: list[Any] = []
+        size, create_time_offset = 0, -1
+        while len(records) < CHUNK_RECORDS and size < CHUNK_BYTES and self._open_batch():
+            taken, taken_bytes = self._take(CHUNK_RECORDS - len(records), CHUNK_BYTES - size)
+            if not taken:
+                self.fetched.next_fetch_offset = self._batch.next_offset
+                self._batch = None
+                continue
+            size += taken_bytes
+            if self._batch.timestamp_type == 1:
+                parts.append(np.full(len(taken), self._batch.max_timestamp, np.int64))
+            else:
+                parts.append(np.fromiter(map(_timestamp, taken), np.int64, len(taken)))
+                if create_time_offset < 0:
+                    create_time_offset = taken[0].offset
+            records += taken
+            self.fetched.next_fetch_offset = taken[-1].offset + 1
+        headers = list(map(_headers, records))
+        return Chunk(
+            tp=self.tp,
+            assignment=assignment,
+            start=start,
+            end=self.fetched.next_fetch_offset,
+            offsets=np.fromiter(map(_offset, records), np.int64, len(records)),
+            timestamps_ms=np.concatenate(parts) if parts else np.empty(0, np.int64),
+            keys=list(map(_key, records)),
+            values=list(map(_value, records)),
+            headers={row: list(headers[row]) for row in compress(range(len(headers)), headers)},
+            create_time_offset=create_time_offset,
+        )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing of the fetch is left."""
+        return self._batch is None and not self.fetched._records.has_next()
+
+    def _take(self, limit: int, limit_bytes: int) -> tuple[list[Any], int]:
+        """Return up to `limit` records of the open batch, and about `limit_bytes` of them, with their size."""
+        position = self.fetched.next_fetch_offset
+        taken: list[Any] = []
+        size = 0
+        while limit > len(taken) and size < limit_bytes:
+            some = list(islice(self._rest, min(limit - len(taken), 512)))
+            if not some:
+                break
+            if some[0].offset < position:  # a fetch may begin inside of a batch
+                if some[-1].offset < position:
+                    continue
+                some = [record for record in some if record.offset >= position]
+            taken += some
+            size += sum(map(len, filter(None, map(_value, some))))
+        return taken, size
+
+    def _open_batch(self) -> bool:
+        fetched = self.fetched
+        while self._batch is None and fetched._records.has_next():
+            batch = fetched._records.next_batch()
+            if fetched._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"{self.tp.topic}[{self.tp.partition}]: invalid CRC")
+            if batch.producer_id is not None:
+                fetched._consume_aborted_up_to(batch.base_offset)
+                if batch.is_control_batch and fetched._contains_abort_marker(batch):
+                    fetched._aborted_producers.discard(batch.producer_id)
+            aborted = batch.is_transactional and batch.producer_id in fetched._aborted_producers
+            if batch.is_control_batch or aborted:
+                fetched.next_fetch_offset = batch.next_offset
+                continue
+            self._batch, self._rest = batch, iter(batch)
+        return self._batch is not None
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to Kafka: fetches chunks, commits rebuild points, knows which assignment is current."""
+
+    #: Number of the current assignment; chunks and commits of another one are void.
+    assignment_number = 0
+    _reading = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._readers: dict[TP, BatchReader] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # reports of an aborted transaction were never made; Faust ties this to its own transactions
+        consumer._isolation_level = "read_committed"
+        # a position that is gone must be an error: nothing resets offsets silently
+        consumer._auto_offset_reset = "none"
+        return consumer
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Void the assignment before anything else can be delivered under it."""
+        self._reading = False
+        self.assignment_number += 1
+        self._readers.clear()
+        await super().on_partitions_revoked(revoked)
+
+    async def committed(self) -> tuple[int, dict[TP, Committed]]:
+        """Return the number of the assignment and what Kafka knows of its partitions."""
+        number = self.assignment_number
+        consumer = self._ensure_consumer()
+        tps = [TopicPartition(tp.topic, tp.partition) for tp in self.assignment()]
+        if not tps:
+            return number, {}
+        commits = await consumer._coordinator.fetch_committed_offsets(tps)
+        log_starts = await consumer.beginning_offsets(tps)
+        log_ends = await consumer.end_offsets(tps)
+        known = {}
+        for tp in tps:
+            commit = commits.get(tp)
+            offset = commit.offset if commit is not None and commit.offset >= 0 else None
+            metadata = commit.metadata if commit is not None else ""
+            known[TP(tp.topic, tp.partition)] = Committed(offset, metadata or "", log_starts[tp], log_ends[tp])
+        return number, known
+
+    async def begin(self, number: int, positions: Mapping[TP, int]) -> bool:
+        """Seek to `positions` and begin to read, unless assignment `number` is over."""
+        if number != self.assignment_number:
+            return False
+        consumer = self._ensure_consumer()
+        for tp, offset in positions.items():
+            consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+        self._readers.clear()
+        self._reading = True
+        return True
+
+    async def commit_points(self, number: int, points: Mapping[TP, CommitPoint]) -> bool:
+        """Commit `points`, unless assignment `number` is over; the broker fences what slips through here."""
+        if number != self.assignment_number or not self._reading:
+            return False
+        offsets = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(point.offset, point.metadata)
+            for tp, point in points.items()
+        }
+        try:
+            await self._ensure_consumer().commit(offsets)
+        except KafkaError as error:  # the facts are published; the next commit covers this one
+            log.warning("commit refused", error=str(error) or type(error).__name__)
+            return False
+        return True
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> dict[TP, list[Chunk]]:
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
+            chunks = self._ready_chunks(fetcher, active_partitions)
+            if not chunks:
+                waiter = fetcher._create_fetch_waiter()
+                await asyncio.wait([waiter], timeout=timeout)
+                waiter.cancel()
+                chunks = self._ready_chunks(fetcher, active_partitions)
+        return chunks
+
+    def _ready_chunks(self, fetcher: Any, active: set[TP]) -> dict[TP, list[Chunk]]:
+        """Return at most one chunk of each active partition from what has been fetched."""
+        if not self._reading or not self.consumer.flow_active or fetcher._subscriptions.reassignment_in_progress:
+            return {}
+        chunks = {}
+        for key in list(fetcher._records):
+            tp = TP(key.topic, key.partition)
+            if tp not in active:
+                continue
+            result = fetcher._records[key]
+            chunk, exhausted = self._next_chunk(tp, result)
+            if exhausted:
+                self._readers.pop(tp, None)
+                del fetcher._records[key]
+                fetcher._notify(fetcher._wait_consume_future)
+            if isinstance(result, FetchError):
+                result.check_raise()
+            if chunk is not None and chunk.end > chunk.start:
+                chunks[tp] = [chunk]
+        return chunks
+
+    def _next_chunk(self, tp: TP, result: FetchResult | FetchError) -> tuple[Chunk | None, bool]:
+        if isinstance(result, FetchError) or not result.check_assignment(tp) or not result.has_more():
+            return None, True
+        reader = self._readers.get(tp)
+        if reader is None or reader.fetched is not result._partition_records:
+            reader = self._readers[tp] = BatchReader(tp, result._partition_records)
+        chunk = reader.read(self.assignment_number)
+        result._update_position()
+        return chunk, reader.exhausted
+
+
+class ChunkConsumer(driver.Consumer):
+    """A consumer that yields chunks and commits what the stage of its app says."""
+
+    app: StageApp
+    _thread: ChunkConsumerThread
+    #: The assignment whose state the stage holds.
+    assignment_number = -1
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def is_current(self, chunk: Chunk) -> bool:
+        """Return whether `chunk` belongs to the assignment that the stage was started for."""
+        return chunk.assignment == self.assignment_number == self._thread.assignment_number
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commit what is covered, then drop the state: after a rebalance nothing of before may be used."""
+        self.assignment_number = -1
+        self.app.stage.stop()
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        """Start the stage at positions of its own choice; Faust calls this once per assignment."""
+        number, known = await self._thread.call_thread(self._thread.committed)
+        for tp in known:
+            self._read_offset[tp] = None
+        positions = await self.app.stage.start(known)
+        if await self._thread.call_thread(self._thread.begin, number, positions):
+            self.assignment_number = number
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """Yield the chunks that are ready, one message each."""
+        records, _ = await self._wait_next_records(timeout)
+        for tp, chunks in (records or {}).items():
+            for chunk in chunks:
+                if self.should_stop or not self.is_current(chunk):
+                    return
+                yield tp, self._to_message(tp, chunk)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        # positional up to the timestamp and its type; then headers, key, value, checksum and the two sizes
+        return ConsumerMessage(
+            tp.topic, tp.partition, record.end - 1, 0.0, 0, None, None, record, None, None, None, tp,
+            generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit the rebuild points that the stage offers."""
+        self._acked.clear()  # Faust notes an ack per chunk; nothing here reads them
+        self._acked_index.clear()
+        number = self.assignment_number
+        points = self.app.stage.commit_points() if number >= 0 else {}
+        if not points or not await self._thread.call_thread(self._thread.commit_points, number, points):
+            return False
+        if number == self.assignment_number:
+            await self.app.stage.committed(points)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Ignore holes in offsets: commits do not come from acks here."""
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Leave stalls to the worker's own watchdog: Faust compares two different clocks here."""
+
+
+class IdempotentProducer(driver.Producer):
+    """A producer whose acknowledged records are there once, on every in-sync replica."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class ChunkTransport(driver.Transport):
+    """Faust's aiokafka transport with the two classes above in it; selected by `broker="tocsin://..."`."""
+
+    Consumer: ClassVar[type[ChunkConsumer]] = ChunkConsumer
+    Producer: ClassVar[type[IdempotentProducer]] = IdempotentProducer
