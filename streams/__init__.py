@@ -1,0 +1,1 @@
+"""Tocsin: user reports in Kafka become incidents; the flow is in `streams.app`."""

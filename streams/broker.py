@@ -48,7 +48,7 @@ _port_candidates = itertools.count(os.getpid() * 64)
 
 _JAVA_OPTIONS = [
     "-Xmx512m",
-    # A small heap and a short life: the simple collector and the fast compiler take a third off the start.
+    # For a short life with a small heap: these two take a third off the processor time of a start.
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",

@@ -135,7 +135,7 @@ class SourceCounter:
             rows = [row for row, value in enumerate(values) if value is None and keys[row] == TICK_KEY]
             is_tick[rows] = True
         report_rows = np.flatnonzero(~is_tick)
-        columns = decode(values if len(report_rows) == len(values) else [values[row] for row in report_rows])
+        columns = decode(values if len(report_rows) == len(values) else [values[row] for row in report_rows.tolist()])
         columns.rows = report_rows[columns.rows]
         malformed = [dataclasses.replace(each, row=int(report_rows[each.row])) for each in columns.rejected]
         far_off = self.add(end, offsets, timestamps_ms, is_tick, columns)

@@ -25,7 +25,7 @@ from streams.reporttime import NO_TIME, parse_time, parse_times
 MAX_RECORD_BYTES = 64 * 1024
 #: Deepest nesting of arrays and objects inside a report. msgspec goes as deep as the interpreter's stack has room,
 #: which differs from call to call; what is a report may not.
-MAX_DEPTH = 128
+MAX_DEPTH = 256
 #: Kind of a report that names none.
 DEFAULT_KIND = "other"
 
@@ -43,6 +43,9 @@ class Reason(StrEnum):
     KIND = "kind"
     REPORTER = "reporter"
     TIME = "time"
+    #: Event time far from the append time, judged when counting.
+    FUTURE = "future"
+    ANCIENT = "ancient"
 
 
 class ReportError(Exception):
@@ -54,12 +57,8 @@ class ReportError(Exception):
         self.detail = detail
 
 
-class Name(NamedTuple):
-    """What a report is counted under."""
-
-    service: str
-    region: str
-    kind: str
+#: What a report is counted under: service, region, kind.
+Name = tuple[str, str, str]
 
 
 class Reading(NamedTuple):
@@ -110,7 +109,8 @@ _decoder = msgspec.json.Decoder(Report)
 _JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
 #: JSON that is no longer than this cannot nest deeper than MAX_DEPTH and still be whole.
 _SHALLOW_BYTES = 2 * MAX_DEPTH
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+#: A string, closed or not: possessive and without a must at its end, so that it takes linear time on any bytes.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _REGION = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,31}")
@@ -127,7 +127,7 @@ def read_report(value: bytes | None) -> Reading:
         If `value` is no report.
     """
     report = _parse(value)
-    name = Name(report.service, report.region, DEFAULT_KIND if report.kind is None else report.kind)
+    name = (report.service, report.region, DEFAULT_KIND if report.kind is None else report.kind)
     for (reason, pattern), text in zip(_PATTERNS, name, strict=True):
         if not pattern.fullmatch(text):
             raise ReportError(reason, f"{_quote(text)} does not match {pattern.pattern}")
@@ -153,7 +153,7 @@ def _parse(value: bytes | None) -> Report:
         raise ReportError(Reason.EMPTY, "the record's value is empty")
     if len(value) > MAX_RECORD_BYTES:
         raise ReportError(Reason.OVERSIZED, f"{len(value)} bytes are more than {MAX_RECORD_BYTES}")
-    if len(value) > _SHALLOW_BYTES and _depth(value) > MAX_DEPTH:
+    if _is_deep(value):
         raise ReportError(Reason.MALFORMED, f"nested deeper than {MAX_DEPTH} levels")
     try:
         return _decoder.decode(value)
@@ -163,14 +163,14 @@ def _parse(value: bytes | None) -> Report:
         raise ReportError(Reason.MALFORMED, str(error)) from None
 
 
-def _depth(value: bytes) -> int:
-    """Return how deep `value` nests, where it is JSON; where it is not, at least as deep as a parser gets."""
-    if value.count(b"{") + value.count(b"[") <= MAX_DEPTH:
-        return 0
+def _is_deep(value: bytes) -> bool:
+    """Return whether JSON nests deeper than MAX_DEPTH; of what is no JSON, whether it seems to."""
+    if len(value) <= _SHALLOW_BYTES or value.count(b"{") + value.count(b"[") <= MAX_DEPTH:
+        return False
     marks = np.frombuffer(_STRING.sub(b"", value), np.uint8)
     opened = (marks == ord("{")) | (marks == ord("["))
     closed = (marks == ord("}")) | (marks == ord("]"))
-    return int(np.cumsum(opened.astype(np.int64) - closed).max(initial=0))
+    return int(np.cumsum(opened.astype(np.int64) - closed).max(initial=0)) > MAX_DEPTH
 
 
 def _quote(text: str) -> str:
@@ -213,7 +213,7 @@ def decode(values: Sequence[bytes | None]) -> Columns:
     name = np.array([codes[report.service, report.region, report.kind] for report in reports], np.int32)
     time_ms, time_valid = parse_times([report.time for report in reports])
     # The service of an illegal name (code -1) does not matter, but there must be one.
-    services = [legal.service for legal in codes.names] or [""]
+    services = [service for service, _, _ in codes.names] or [""]
     reporter, reporter_valid = hash_reporters(services, name, [report.reporter for report in reports])
     columns = Columns(rows, name, codes.names, time_ms, reporter, [])
     good = (name >= 0) & time_valid & reporter_valid
@@ -238,7 +238,7 @@ class _Codes(dict[tuple[str, str, str | None], int]):
             code = self[service, region, DEFAULT_KIND]
         elif _SERVICE.fullmatch(service) and _REGION.fullmatch(region) and _KIND.fullmatch(kind):
             code = len(self.names)
-            self.names.append(Name(service, region, kind))
+            self.names.append((service, region, kind))
         else:
             code = -1
         self[spelt] = code
@@ -247,17 +247,17 @@ class _Codes(dict[tuple[str, str, str | None], int]):
 
 def _parse_all(values: Sequence[bytes | None]) -> tuple[NDArray[np.int64], list[Report]]:
     """Return the indices of the records that parse, and what they hold."""
-    present = [value or b"" for value in values]
-    is_short = max(map(len, present), default=0) <= _SHALLOW_BYTES
-    parse = _decoder.decode if is_short else _parse
+    parsable = [value or b"" for value in values]
+    if max(map(len, parsable), default=0) > _SHALLOW_BYTES:
+        parsable = [value if len(value) <= MAX_RECORD_BYTES and not _is_deep(value) else b"" for value in parsable]
     reports: list[Report] = []
     unparsed: list[int] = []
-    remaining = iter(present)
-    while len(reports) + len(unparsed) < len(present):
+    remaining = iter(parsable)
+    while len(reports) + len(unparsed) < len(parsable):
         try:
             # What was read before an exception stays in the list, so its length says which record it was.
-            reports.extend(map(parse, remaining))
-        except (ReportError, *_JSON_ERRORS):
+            reports.extend(map(_decoder.decode, remaining))
+        except _JSON_ERRORS:
             unparsed.append(len(reports) + len(unparsed))
     return np.delete(np.arange(len(values)), unparsed), reports
 

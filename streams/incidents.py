@@ -76,7 +76,8 @@ class Ongoing(msgspec.Struct, kw_only=True):
     """What is remembered of an incident while it is open.
 
     The reports that led to the opening lie before the opening bin: they are in `peak`, a window count, but not in
-    `total`. A window is complete if it starts at `complete_from_ms` or later.
+    `total`. A window is complete if it starts at `complete_from_ms` or later; bins before the opening one are taken to
+    be complete.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Ongoing(msgspec.Struct, kw_only=True):
     total: int = 0
     kinds: dict[str, int] = {}
     complete_from_ms: int
+    judged_until_ms: int
     windows_below: int = 0
     below_since_ms: int | None = None
 
@@ -102,6 +104,9 @@ class Ongoing(msgspec.Struct, kw_only=True):
             self.peak, self.peak_ms = bin_.window, bin_.bin_end_ms
         if not bin_.whole:
             self.complete_from_ms = bin_.bin_end_ms
+        elif bin_.bin_ms > self.judged_until_ms:
+            self.complete_from_ms = bin_.bin_ms
+        self.judged_until_ms = bin_.bin_end_ms
         below = bin_.window < limits.clear_limit(bin_.expected, bin_.clear_level, window_bins)
         # A window that would raise does not clear, else the incident would open and clear in turns.
         if below and self._complete(bin_, window_bins) and not limits.raises(bin_.raised, bin_.window):
@@ -122,7 +127,7 @@ class Ongoing(msgspec.Struct, kw_only=True):
             yield "doubled", "grow"
         complete = self._complete(bin_, window_bins)
         if not complete and not self.held:
-            yield "incomplete", "silent" if bin_.covered else "uncovered"
+            yield "incomplete", "silent" if bin_.silent else "uncovered"
         if complete and self.held:
             yield "complete", "complete"
         open_bins = (bin_.bin_end_ms - self.opened_ms) // (bin_.bin_end_ms - bin_.bin_ms)
@@ -144,10 +149,10 @@ class Machine(msgspec.Struct):
     def step(
         self, observation: Observation, limits: Limits, service: str, region: str, window_bins: int
     ) -> list[Incident]:
-        """Judge one bin; every bin after the opening one must be given, in order.
+        """Judge one bin; bins come in order, and one that is left out while an incident is open was not observed.
 
-        Held is an incident whose window holds a bin, since its opening, that is not covered or silent: it can grow,
-        but not clear. It resumes with the first complete window.
+        Held is an incident whose window holds a bin, since its opening, that is silent, not covered or left out: it
+        can grow, but not clear. It resumes with the first complete window.
 
         Parameters
         ----------
@@ -237,6 +242,7 @@ def _new(bin_: Observation, service: str, region: str) -> Ongoing:
         peak=bin_.window,
         peak_ms=bin_.bin_end_ms,
         complete_from_ms=0,
+        judged_until_ms=bin_.bin_ms,
     )
 
 
@@ -266,7 +272,7 @@ def _reason(rule: str, incident: Ongoing, bin_: Observation, limits: Limits, win
         case "grow":
             return f"{window}, at least twice the {incident.announced_peak:,} last announced"
         case "uncovered":
-            return f"not every source covers the last bin; cannot clear before all bins of {span} are complete"
+            return f"not every source covers the latest bins; cannot clear before all bins of {span} are complete"
         case "silent":
             return f"no reports from anywhere in the last bin; cannot clear before all bins of {span} are complete"
         case "complete":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -43,10 +44,10 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class _Line(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     timestamp_ms: int
     partition: Annotated[int, msgspec.Meta(ge=0)]
-    key: str | None = None
+    key: str | msgspec.UnsetType | None = msgspec.UNSET
     key_base64: str | msgspec.UnsetType = msgspec.UNSET
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     value_base64: str | msgspec.UnsetType = msgspec.UNSET
@@ -181,7 +182,7 @@ def _numbered_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         for number, ended in enumerate(file, 1):
             if line := ended.rstrip(b"\r\n"):
                 yield number, line
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ReportLogError(f"{path}: not a complete gzip file, readable up to line {number}: {error}") from error
 
 
@@ -207,7 +208,7 @@ def _record(line: _Line) -> LogRecord:
     if line.key_base64 is not msgspec.UNSET:
         key: bytes | None = base64.b64decode(line.key_base64, validate=True)
     else:
-        key = None if line.key is None else line.key.encode()
+        key = line.key.encode() if isinstance(line.key, str) else None
     if line.value_base64 is not msgspec.UNSET:
         value: bytes | None = base64.b64decode(line.value_base64, validate=True)
     elif line.value is msgspec.UNSET:
@@ -219,7 +220,9 @@ def _record(line: _Line) -> LogRecord:
 
 def _line(record: LogRecord) -> _Line:
     line = _Line(timestamp_ms=record.timestamp_ms, partition=record.partition)
-    if record.key is not None:
+    if record.key is None:
+        line.key = None
+    else:
         try:
             line.key = record.key.decode()
         except UnicodeDecodeError:
@@ -235,7 +238,7 @@ def _line(record: LogRecord) -> _Line:
 
 def _fits_a_line(value: bytes) -> bool:
     # An object on one line without space around it, in UTF-8: the bytes that a reader gets back are the same.
-    if not (value.startswith(b"{") and value.endswith(b"}")) or b"\n" in value:
+    if not (value.startswith(b"{") and value.endswith(b"}")) or b"\n" in value or b"\r" in value:
         return False
     try:
         _raw_decoder.decode(value)

@@ -112,7 +112,7 @@ def _parse_form(columns: NDArray[np.uint8], form: str) -> tuple[NDArray[np.int64
             columns[letter] |= 0x20
     digits = columns - np.frombuffer(form.encode(), np.uint8)[:, np.newaxis]
     highest = np.array([9 if mark == "0" else 0 for mark in form], np.uint8)
-    valid: NDArray[np.bool_] = (digits <= highest[:, np.newaxis]).all(axis=0)
+    valid: NDArray[np.bool_] = np.logical_and.reduce(digits <= highest[:, np.newaxis], axis=0)
     century, year, month, day, hour, minute, second = (
         digits[position] * np.uint8(10) + digits[position + 1] for position in (0, 2, 5, 8, 11, 14, 17)
     )

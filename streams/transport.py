@@ -9,60 +9,25 @@ The private fields that this leans on are listed and checked in `tests/unit/test
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import compress, islice
-from operator import attrgetter
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import faust
-import numpy as np
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import FetchError, FetchResult, PartitionRecords
-from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+from aiokafka.consumer.fetcher import FetchError, FetchResult
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
-from numpy.typing import NDArray
+
+from streams.chunks import BatchReader, Chunk
 
 log = structlog.get_logger(__name__)
 
-#: Largest chunk: what one step of an agent may hold the event loop with (8,192 records take about 16 ms).
-CHUNK_RECORDS = 8192
-CHUNK_BYTES = 4 << 20
-
 SCHEME = "tocsin"
 TRANSPORTS.aliases[SCHEME] = f"{__name__}:ChunkTransport"
-
-_offset = attrgetter("offset")
-_timestamp = attrgetter("timestamp")
-_key = attrgetter("key")
-_value = attrgetter("value")
-_headers = attrgetter("headers")
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Consecutive records of one partition, as columns.
-
-    `start` is the position before the first record and `end` the one after the last: offsets may have holes
-    (compaction, transactions), so `end - start` can exceed the number of records, and a chunk may hold none.
-    `assignment` numbers the assignment it was read under; `headers` holds only the rows that have some.
-    """
-
-    tp: TP
-    assignment: int
-    start: int
-    end: int
-    offsets: NDArray[np.int64]
-    timestamps_ms: NDArray[np.int64]
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    headers: dict[int, list[tuple[str, bytes | None]]] = field(default_factory=dict)
-    #: Offset of the first record whose timestamp was set by its producer (CreateTime), -1 if the broker set all.
-    create_time_offset: int = -1
 
 
 class Committed(NamedTuple):
@@ -96,14 +61,11 @@ class Stage(Protocol):
     async def committed(self, points: Mapping[TP, CommitPoint]) -> None:
         """Hear that Kafka has accepted these points."""
 
-
-class StageApp(faust.App):
-    """A Faust app with one stage."""
-
-    stage: Stage
+    def troubles(self, now_s: float) -> list[str]:
+        """Return why the stage is not ready, one line each; `now_s` is the wall clock's."""
 
 
-class ChunkSchema(faust.Schema):
+class ChunkSchema(faust.Schema[None, Chunk]):
     """Hands chunks through untouched."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
@@ -113,94 +75,6 @@ class ChunkSchema(faust.Schema):
     def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
         """Return the chunk."""
         return message.value
-
-
-class BatchReader:
-    """Reads chunks from the record batches of one fetch of one partition.
-
-    Aborted transactions and control batches are passed over as aiokafka does it for a consumer with
-    `read_committed`; a batch larger than a chunk is read in several.
-    """
-
-    def __init__(self, tp: TP, fetched: PartitionRecords) -> None:
-        self.tp = tp
-        self.fetched = fetched
-        self._batch: Any = None
-        self._rest: Iterator[Any] = iter(())
-
-    def read(self, assignment: int) -> Chunk:
-        """Return the next chunk."""
-        start = self.fetched.next_fetch_offset
-        parts: list[NDArray[np.int64]] = []
-        records: list[Any] = []
-        size, create_time_offset = 0, -1
-        while len(records) < CHUNK_RECORDS and size < CHUNK_BYTES and self._open_batch():
-            taken, taken_bytes = self._take(CHUNK_RECORDS - len(records), CHUNK_BYTES - size)
-            if not taken:
-                self.fetched.next_fetch_offset = self._batch.next_offset
-                self._batch = None
-                continue
-            size += taken_bytes
-            if self._batch.timestamp_type == 1:
-                parts.append(np.full(len(taken), self._batch.max_timestamp, np.int64))
-            else:
-                parts.append(np.fromiter(map(_timestamp, taken), np.int64, len(taken)))
-                if create_time_offset < 0:
-                    create_time_offset = taken[0].offset
-            records += taken
-            self.fetched.next_fetch_offset = taken[-1].offset + 1
-        headers = list(map(_headers, records))
-        return Chunk(
-            tp=self.tp,
-            assignment=assignment,
-            start=start,
-            end=self.fetched.next_fetch_offset,
-            offsets=np.fromiter(map(_offset, records), np.int64, len(records)),
-            timestamps_ms=np.concatenate(parts) if parts else np.empty(0, np.int64),
-            keys=list(map(_key, records)),
-            values=list(map(_value, records)),
-            headers={row: list(headers[row]) for row in compress(range(len(headers)), headers)},
-            create_time_offset=create_time_offset,
-        )
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing of the fetch is left."""
-        return self._batch is None and not self.fetched._records.has_next()
-
-    def _take(self, limit: int, limit_bytes: int) -> tuple[list[Any], int]:
-        """Return up to `limit` records of the open batch, and about `limit_bytes` of them, with their size."""
-        position = self.fetched.next_fetch_offset
-        taken: list[Any] = []
-        size = 0
-        while limit > len(taken) and size < limit_bytes:
-            some = list(islice(self._rest, min(limit - len(taken), 512)))
-            if not some:
-                break
-            if some[0].offset < position:  # a fetch may begin inside of a batch
-                if some[-1].offset < position:
-                    continue
-                some = [record for record in some if record.offset >= position]
-            taken += some
-            size += sum(map(len, filter(None, map(_value, some))))
-        return taken, size
-
-    def _open_batch(self) -> bool:
-        fetched = self.fetched
-        while self._batch is None and fetched._records.has_next():
-            batch = fetched._records.next_batch()
-            if fetched._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException(f"{self.tp.topic}[{self.tp.partition}]: invalid CRC")
-            if batch.producer_id is not None:
-                fetched._consume_aborted_up_to(batch.base_offset)
-                if batch.is_control_batch and fetched._contains_abort_marker(batch):
-                    fetched._aborted_producers.discard(batch.producer_id)
-            aborted = batch.is_transactional and batch.producer_id in fetched._aborted_producers
-            if batch.is_control_batch or aborted:
-                fetched.next_fetch_offset = batch.next_offset
-                continue
-            self._batch, self._rest = batch, iter(batch)
-        return self._batch is not None
 
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
@@ -327,10 +201,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 class ChunkConsumer(driver.Consumer):
     """A consumer that yields chunks and commits what the stage of its app says."""
 
-    app: StageApp
     _thread: ChunkConsumerThread
     #: The assignment whose state the stage holds.
     assignment_number = -1
+
+    @property
+    def _stage(self) -> Stage:
+        stage: Stage = self.app.stage  # type: ignore[attr-defined]  # every app of this transport is a StageApp
+        return stage
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -342,7 +220,7 @@ class ChunkConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is covered, then drop the state: after a rebalance nothing of before may be used."""
         self.assignment_number = -1
-        self.app.stage.stop()
+        self._stage.stop()
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
@@ -350,7 +228,7 @@ class ChunkConsumer(driver.Consumer):
         number, known = await self._thread.call_thread(self._thread.committed)
         for tp in known:
             self._read_offset[tp] = None
-        positions = await self.app.stage.start(known)
+        positions = await self._stage.start(known)
         if await self._thread.call_thread(self._thread.begin, number, positions):
             self.assignment_number = number
 
@@ -375,11 +253,11 @@ class ChunkConsumer(driver.Consumer):
         self._acked.clear()  # Faust notes an ack per chunk; nothing here reads them
         self._acked_index.clear()
         number = self.assignment_number
-        points = self.app.stage.commit_points() if number >= 0 else {}
+        points = self._stage.commit_points() if number >= 0 else {}
         if not points or not await self._thread.call_thread(self._thread.commit_points, number, points):
             return False
         if number == self.assignment_number:
-            await self.app.stage.committed(points)
+            await self._stage.committed(points)
         return True
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

@@ -11,7 +11,14 @@ from typer.core import TyperGroup
 
 from streams.cli.check_config import check_config
 from streams.cli.context import ExitCode, Options, overrides
+from streams.cli.topics import topics
+from streams.cli.worker import worker
+from streams.health import PortError
 from streams.settings import SettingsError
+from streams.topics import TopicsError
+
+#: What can be wrong outside of this program; the message is for whoever called it.
+EXPECTED = (SettingsError, TopicsError, PortError)
 
 
 class Commands(TyperGroup):
@@ -21,13 +28,15 @@ class Commands(TyperGroup):
         """Run the command that `ctx` names."""
         try:
             return super().invoke(ctx)
-        except SettingsError as error:
+        except EXPECTED as error:
             typer.echo(error, err=True)
             raise typer.Exit(ExitCode.USAGE) from None
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(check_config)
+app.command()(worker)
+app.add_typer(topics, name="topics")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -27,6 +28,14 @@ class Options:
 
     path: Path | None = None
     overrides: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def command_line(self) -> list[str]:
+        """The command line of a process with the same options; a command's name goes behind it."""
+        own = [sys.executable, "-m", "streams.cli"]
+        if self.path is not None:
+            own += ["--settings", str(self.path)]
+        return own + [part for key, value in self.overrides.items() for part in ("--set", f"{key}={value}")]
 
     @cached_property
     def settings(self) -> Settings:

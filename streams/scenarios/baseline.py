@@ -25,7 +25,10 @@ QUARTER_MS = 15 * MINUTE_MS
 
 
 class Baseline(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """What the usual levels of a scenario share: relative shapes by local hour and by weekday (Monday first)."""
+    """What the usual levels of a scenario share: shapes by local hour and by weekday (Monday first).
+
+    Only proportions count: the mean over a week is the region's level whatever the shapes add up to.
+    """
 
     seed: int
     daily_shape: Annotated[tuple[float, ...], msgspec.Meta(min_length=24, max_length=24)]
@@ -35,8 +38,8 @@ class Baseline(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
 class Level(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """The usual level of one service in one region; `dispersion` is variance over mean."""
 
-    service: str = "x"
-    region: str
+    service: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "x"
+    region: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
     mean_per_minute: Annotated[float, msgspec.Meta(gt=0)]
     dispersion: Annotated[float, msgspec.Meta(gt=1)] = 1.5
 
@@ -47,8 +50,8 @@ def usual_means(baseline: Baseline, level: Level, timezone: str, start_ms: int, 
     local_ms = starts_ms + _utc_offsets_ms(timezone, starts_ms)
     # The shapes hold at the middle of an hour; in between they run straight. 1970-01-01 was a Thursday (3).
     hours = local_ms % DAY_MS / HOUR_MS
-    daily = np.interp(hours, np.arange(24) + 0.5, baseline.daily_shape, period=24)
-    weekly = np.asarray(baseline.weekly_shape)[(local_ms // DAY_MS + 3) % 7]
+    daily = np.interp(hours, np.arange(24) + 0.5, baseline.daily_shape, period=24) / np.mean(baseline.daily_shape)
+    weekly = np.asarray(baseline.weekly_shape)[(local_ms // DAY_MS + 3) % 7] / np.mean(baseline.weekly_shape)
     return np.asarray(level.mean_per_minute * daily * weekly)
 
 

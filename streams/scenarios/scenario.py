@@ -11,11 +11,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from streams.events import DAY_MS, MINUTE_MS
 from streams.scenarios.baseline import Baseline, Level, usual_counts
 
 BIN_MS = MINUTE_MS
+BIN = timedelta(milliseconds=BIN_MS)
 #: Length of the default window in bins, and of the default epoch in milliseconds.
 WINDOW_BINS = 15
 EPOCH_MS = 15 * MINUTE_MS
@@ -32,6 +34,7 @@ SUFFIX = ".toml"
 
 Counts = npt.NDArray[np.int64]
 Series = tuple[str, str]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -100,7 +103,7 @@ class ScenarioFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     end: Instant
     quoted: tuple[str, ...]
     assumed: tuple[str, ...]
-    kinds: dict[str, int]
+    kinds: dict[Name, int]
     regions: dict[str, Region]
     baseline: Baseline
     levels: tuple[Level, ...]
@@ -274,6 +277,11 @@ def _check(file: ScenarioFile) -> None:
         raise ValueError("`start` and `end` must be quarter hours, `start` the earlier one")
     if sum(file.kinds.values()) != 100 or min(file.kinds.values()) < 0:
         raise ValueError("`kinds` must be whole percentages that add up to 100")
+    for code, region in file.regions.items():
+        try:
+            ZoneInfo(region.timezone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"`regions.{code}`: {region.timezone!r} is not a time zone of the IANA database") from None
     if unknown := {level.region for level in file.levels} - set(file.regions):
         raise ValueError(f"`levels` names regions that `regions` does not: {', '.join(sorted(unknown))}")
     series = {(level.service, level.region) for level in file.levels}
@@ -281,9 +289,14 @@ def _check(file: ScenarioFile) -> None:
     for entry in entries:
         if (entry.service, entry.region) not in series:
             raise ValueError(f"service {entry.service!r}, region {entry.region!r} has no entry in `levels`")
-    for burst in file.bursts:
-        if not start_ms <= time_ms(burst.at) < end_ms:
-            raise ValueError(f"`bursts`: {burst.at.isoformat()} is not between `start` and `end`")
+    stretches = [(outage.begins, outage.ends) for outage in file.outages]
+    stretches += [(figure.ends - figure.bins * BIN, figure.until or figure.ends) for figure in file.figures]
+    stretches += [(burst.at, burst.at + BIN) for burst in file.bursts]
+    stretches += [(silence.begins, silence.ends) for silence in file.silences]
+    for first, last in stretches:
+        if not file.start <= first < last <= file.end or time_ms(first) % BIN_MS or time_ms(last) % BIN_MS:
+            stretch = f"from {first.isoformat()} to {last.isoformat()}"
+            raise ValueError(f"{stretch} is not a stretch of whole minutes between `start` and `end`")
     bins = (end_ms - start_ms) // BIN_MS
     for outage in file.outages:
         fitted = file.counts.get(outage.service, {}).get(outage.region, [])

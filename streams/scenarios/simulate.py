@@ -154,7 +154,9 @@ def _values(
             times[chosen],
             np.full(len(chosen), b'Z"}'),
         )
-        rows = np.concatenate([column.view(np.uint8).reshape(len(chosen), column.dtype.itemsize) for column in columns], axis=1)
+        rows = np.concatenate(
+            [column.view(np.uint8).reshape(len(chosen), column.dtype.itemsize) for column in columns], axis=1
+        )
         values[chosen] = rows.view(f"S{rows.shape[1]}").ravel()
     return cast("list[bytes]", values.tolist())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import os
 import shutil
 import signal
@@ -47,7 +48,7 @@ def consume(broker: EmbeddedBroker, topic: str, count: int, group: str | None = 
         consumer_timeout_ms=30_000,
     )
     with consumer:
-        return [record for record, _ in zip(consumer, range(count), strict=False)]
+        return list(itertools.islice(consumer, count))
 
 
 def cluster_id(broker: EmbeddedBroker) -> str:
@@ -231,7 +232,7 @@ def repository(jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for jar in locked_jars():
         folder = content / jar.group_id.replace(".", "/") / jar.artifact_id / jar.version
         folder.mkdir(parents=True)
-        shutil.copy(jars / jar.file_name, folder)
+        (folder / jar.file_name).symlink_to(jars / jar.file_name)
     with Repository(content) as server:
         config = tmp_path / "jgo.conf"
         config.write_text(f"[repositories]\ncentral = http://127.0.0.1:{server.server_port}\n")
@@ -262,6 +263,7 @@ def test_a_damaged_jar_is_fetched_again(repository: Repository) -> None:
 @pytest.mark.usefixtures("repository")
 def test_a_jar_other_than_the_locked_one_is_refused(empty_cache: Path, tmp_path: Path) -> None:
     [served] = tmp_path.glob("repository/**/kafka-raft-*.jar")
+    served.unlink()
     served.write_bytes(b"not the jar that was locked")
     with pytest.raises(BrokerError, match=r"kafka-raft:4\.1\.0 .*SHA-256 differs"):
         jars_folder(None)
@@ -276,12 +278,14 @@ def test_a_jar_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
 
 
 def test_a_given_folder_of_jars_is_used_as_it_is(
-    jars: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+    jars: Path, empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with EmbeddedBroker(jars=jars) as broker:
-        assert broker.bootstrap_servers.startswith("127.0.0.1:")
-    monkeypatch.setenv(JARS_VARIABLE, str(jars))
-    assert jars_folder(None) == jars
+    libs = tmp_path / "libs"
+    shutil.copytree(jars, libs, copy_function=os.symlink)
+    with EmbeddedBroker(jars=libs) as broker:
+        assert cluster_id(broker)
+    monkeypatch.setenv(JARS_VARIABLE, str(libs))
+    assert jars_folder(None) == libs
     assert not empty_cache.exists()
 
 

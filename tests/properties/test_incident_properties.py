@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, takewhile
 from typing import Any
 
 import msgspec
@@ -104,17 +104,32 @@ def with_passages(passages: Sequence[Passage]) -> Iterator[tuple[Incident, list[
     return ((document, passage.since_opening) for passage in passages for document in passage.documents)
 
 
-def falls(since_opening: Sequence[Observation], policy: Limits) -> bool:
-    """Return whether the last of these bins clears, straight from the definition."""
-    row = since_opening[-policy.clear_windows :]
-    needed = policy.clear_windows + WINDOW_BINS - 1
+def below(since_opening: Sequence[Observation], policy: Limits) -> bool:
+    """Return whether the window of the last of these bins counts towards clearing, straight from the definition."""
+    last = since_opening[-1]
     return (
-        len(since_opening) >= max(policy.min_open_bins, policy.clear_windows)
-        and all(seen.window < policy.clear_limit(seen.expected, seen.clear_level, WINDOW_BINS) for seen in row)
-        and not any(policy.raises(seen.raised, seen.window) for seen in row)
-        and all(seen.covered and not seen.silent for seen in since_opening[-needed:])
+        last.window < policy.clear_limit(last.expected, last.clear_level, WINDOW_BINS)
+        and not policy.raises(last.raised, last.window)
+        and all(seen.covered and not seen.silent for seen in since_opening[-WINDOW_BINS:])
+    )
+
+
+def row(since_opening: Sequence[Observation], policy: Limits) -> list[Observation]:
+    """Return the bins at the end whose windows, in a row, count towards clearing."""
+    ends = range(len(since_opening), 0, -1)
+    return [since_opening[end - 1] for end in takewhile(lambda end: below(since_opening[:end], policy), ends)]
+
+
+def falls(since_opening: Sequence[Observation], policy: Limits) -> bool:
+    return (
+        len(since_opening) >= policy.min_open_bins
+        and len(row(since_opening, policy)) >= policy.clear_windows
         and since_opening[-1].lost is None
     )
+
+
+def row_start_ms(since_opening: Sequence[Observation], policy: Limits) -> int:
+    return row(since_opening, policy)[-1].bin_end_ms
 
 
 @given(histories, limits)
@@ -162,8 +177,7 @@ def test_clears_exactly_when_the_windows_in_a_row_are_complete_and_below(
         for document in cleared:
             assert not document.held
             assert document.at_ms - document.opened_ms >= policy.min_open_bins * MINUTE_MS
-            assert document.below_since_ms is not None
-            assert document.below_since_ms <= document.at_ms - (policy.clear_windows - 1) * MINUTE_MS
+            assert document.below_since_ms == row_start_ms(passage.since_opening, policy)
 
 
 @given(histories, limits)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from streams.cli import app
 from streams.settings import load
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +97,10 @@ def test_help_needs_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tocsin("check-config", "--help").exit_code == 0
 
 
-def test_nothing_is_coloured_where_colour_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert "\x1b[3" not in tocsin("--help").stdout
+@pytest.mark.parametrize(("no_color", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_nothing_is_coloured_where_colour_is_not_wanted(no_color: dict[str, str], coloured: bool) -> None:
+    command = [sys.executable, "-c", "from streams.cli import main; main()", "--help"]
+    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    environment |= {"FORCE_COLOR": "1", "PYTHONPATH": str(ROOT)} | no_color
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)) == coloured

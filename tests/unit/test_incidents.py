@@ -129,8 +129,9 @@ def test_clears_at_the_second_window_in_a_row_below_the_limit() -> None:
 
 
 def test_a_window_at_the_limit_breaks_the_row() -> None:
-    documents = run(windows(1000, 900, 900, 649, 650, 649, 648))
-    assert transitions(documents) == [("opened", "16:01"), ("cleared", "16:07")]
+    *_, cleared = run(windows(1000, 900, 900, 649, 650, 649, 648))
+    assert transitions([cleared]) == [("cleared", "16:07")]
+    assert events.instant(cleared.below_since_ms or 0) == "2025-05-24T16:06Z"
 
 
 def test_clears_late_where_much_is_expected() -> None:
@@ -211,7 +212,9 @@ def test_of_two_equal_peaks_the_first_one_is_named() -> None:
     assert (cleared.peak, events.instant(cleared.peak_ms)) == (1500, "2025-05-24T16:02Z")
 
 
-@pytest.mark.parametrize(("rule", "covered", "silent"), [("uncovered", False, False), ("silent", True, True)])
+@pytest.mark.parametrize(
+    ("rule", "covered", "silent"), [("uncovered", False, False), ("silent", True, True), ("silent", False, True)]
+)
 def test_is_held_until_the_whole_window_is_complete_again(rule: str, covered: bool, silent: bool) -> None:
     bins = [
         seen(1, 1000, raised=True),
@@ -229,6 +232,17 @@ def test_is_held_until_the_whole_window_is_complete_again(rule: str, covered: bo
     assert [document.held for document in documents] == [False, True, False, False]
     assert documents[1].decision.rule == rule
     assert documents[1].state == "open"
+
+
+def test_bins_that_were_left_out_hold_an_incident_as_uncovered_ones_do() -> None:
+    documents = run([seen(1, 1000, raised=True), *(seen(minute, 5) for minute in range(5, 25))])
+    assert transitions(documents) == [
+        ("opened", "16:01"),
+        ("held", "16:05"),
+        ("resumed", "16:19"),
+        ("cleared", "16:20"),
+    ]
+    assert documents[1].decision.rule == "uncovered"
 
 
 def test_a_held_incident_grows() -> None:

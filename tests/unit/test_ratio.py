@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import tracemalloc
 from collections.abc import Iterable
 
 import numpy as np
@@ -120,17 +121,17 @@ def test_a_block_is_the_mean_of_its_observed_bins() -> None:
     assert expected(key.step(0)) == 4.5
 
 
-def test_a_block_with_fewer_than_half_of_its_bins_observed_is_missing() -> None:
-    key = Key(MINUTE_MS)
-    for _ in range(95):
-        key.steps([2] * 15)
-    key.steps([2] * 7)
-    key.skip(8)
-    assert key.step(2).learning[0]
-    key.skip(14)
-    key.steps([2] * 8)
-    key.skip(7)
-    assert not key.step(2).learning[0]
+@pytest.mark.parametrize(
+    ("bin_ms", "bins_of_block", "observed", "learning"),
+    [(60_000, 15, 7, True), (60_000, 15, 8, False), (90_000, 10, 4, True), (90_000, 10, 5, False)],
+)
+def test_a_block_with_fewer_than_half_of_its_bins_observed_is_missing(
+    bin_ms: int, bins_of_block: int, observed: int, learning: bool
+) -> None:
+    key = Key(bin_ms)
+    key.steps([2] * (95 * bins_of_block + observed))
+    key.skip(bins_of_block - observed)
+    assert key.step(2).learning[0] == learning
 
 
 def test_one_open_bin_excludes_its_block() -> None:
@@ -196,6 +197,20 @@ def test_expected_is_the_median_of_the_blocks_of_the_last_seven_days() -> None:
         elif 2 * len(taught) >= bins_per_block:
             blocks[number] = float(np.float32(sum(taught) / len(taught)))
     assert judged > 1000
+
+
+def test_dropping_keys_gives_their_memory_back() -> None:
+    detector = Ratio(MINUTE_MS)
+    tracemalloc.start()
+    try:
+        detector.resize(10_000)
+        full, _ = tracemalloc.get_traced_memory()
+        detector.resize(10)
+        rest, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert full > 10_000 * 2700
+    assert rest < full / 100
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,9 @@ def test_reading_a_log_gives_the_records_that_were_written(
     path = tmp_path_factory.getbasetemp() / name
     write(path, records)
     assert list(read(path, PARTITIONS)) == records
-    for line in (gzip.open(path) if name.endswith(".gz") else path.open("rb")).read().splitlines():
-        json.loads(line)
+    content = path.read_bytes()
+    lines = (gzip.decompress(content) if name.endswith(".gz") else content).splitlines()
+    assert [json.loads(line)["partition"] for line in lines] == [record.partition for record in records]
 
 
 def test_the_same_records_give_the_same_compressed_bytes(tmp_path: Path) -> None:

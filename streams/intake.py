@@ -1,0 +1,116 @@
+"""Writing report logs and baselines to Kafka, as producers outside of the pipeline do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from streams.reportlog import LogRecord
+from streams.settings import Settings
+from streams.snapshots import Packed
+from streams.topics import BOOTSTRAP_MS, Topics, unreachable
+
+
+class IntakeError(Exception):
+    """A record was not taken by the broker."""
+
+
+class Intake:
+    """Writes records with kafka-python; a context manager that ends with everything acknowledged.
+
+    Parameters
+    ----------
+    settings
+        The deployment's settings.
+
+    Raises
+    ------
+    UnreachableError
+        If no broker answers; the message says which address was tried.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._topics = Topics(settings.kafka.prefix)
+        self._failure: BaseException | None = None
+        address = settings.kafka.bootstrap_servers
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=address.split(","),
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
+                acks="all",
+                linger_ms=20,
+                compression_type="gzip",
+            )
+        except (KafkaError, OSError, ValueError) as error:
+            raise unreachable(address, error) from None
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._producer.flush()
+        self._producer.close()
+        if self._failure is not None:
+            raise IntakeError(f"a record was not written: {self._failure}")
+
+    def reports(
+        self,
+        records: Iterable[LogRecord],
+        *,
+        rate: float | None = None,
+        speed: float | None = None,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> int:
+        """Write a report log and return how many records it had.
+
+        Parameters
+        ----------
+        records
+            In append order; each goes to its partition with its timestamp (which a LogAppendTime topic replaces).
+        rate
+            At most so many records a second.
+        speed
+            At most so many times as fast as the log was written.
+        progress
+            Called now and then with the number of records written and the timestamp of the last one.
+        """
+        started_s = time.monotonic()
+        first_ms: int | None = None
+        written = 0
+        for record in records:
+            first_ms = record.timestamp_ms if first_ms is None else first_ms
+            due_s = max(
+                written / rate if rate else 0.0,
+                (record.timestamp_ms - first_ms) / 1000 / speed if speed else 0.0,
+            )
+            ahead_s = due_s - (time.monotonic() - started_s)
+            if ahead_s > 0.02:
+                progress(written, record.timestamp_ms)
+                time.sleep(ahead_s)
+            self._send(self._topics.reports, record.partition, record.key, record.value, record.timestamp_ms)
+            written += 1
+            if written % 1000 == 0:
+                progress(written, record.timestamp_ms)
+        self._producer.flush()
+        return written
+
+    def baselines(self, packed: dict[int, list[Packed]]) -> int:
+        """Write snapshots, by counts partition, and return how many records they were."""
+        for partition, snapshots in packed.items():
+            for snapshot in snapshots:
+                self._send(self._topics.baselines, partition, snapshot.key, snapshot.value, None)
+        self._producer.flush()
+        return sum(map(len, packed.values()))
+
+    def _send(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int | None
+    ) -> None:
+        future: Any = self._producer.send(topic, value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+        future.add_errback(self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        self._failure = self._failure or error

@@ -1,0 +1,59 @@
+"""The Faust app that a stage runs in: settings that keep Faust from losing or repeating data."""
+
+from __future__ import annotations
+
+import faust
+from faust.types import TopicT
+from mode import CrashingSupervisor
+from yarl import URL
+
+from streams.chunks import Chunk
+from streams.settings import Settings
+from streams.topics import DEAD_LETTER_BYTES
+from streams.transport import SCHEME, ChunkConsumer, ChunkSchema, Stage
+
+#: Chunks that may wait for an agent: what bounds memory when Kafka is faster than the stage.
+WAITING_CHUNKS = 3
+#: How often rebuild points are committed.
+COMMIT_S = 2.0
+#: How long a record may stay unacknowledged before it is sent again.
+SEND_TIMEOUT_S = 20.0
+
+
+class StageApp(faust.App):
+    """A Faust app with one stage; made by `stage_app`."""
+
+    stage: Stage
+
+    def chunks(self, topic: str) -> TopicT:
+        """Return a channel of the chunks of a topic."""
+        return self.topic(topic, schema=ChunkSchema(), maxsize=WAITING_CHUNKS)
+
+    def is_current(self, chunk: Chunk) -> bool:
+        """Return whether a chunk may be used: Faust also delivers what was queued before a rebalance."""
+        consumer = self.consumer
+        assert isinstance(consumer, ChunkConsumer)
+        return consumer.is_current(chunk)
+
+
+def stage_app(settings: Settings, name: str) -> StageApp:
+    """Return an app without agents for the stage `name`; its consumer group is `<prefix>-<name>`."""
+    session_s = settings.kafka.session_timeout_s
+    return StageApp(
+        f"{settings.kafka.prefix}-{name}",
+        broker=[URL(f"{SCHEME}://{address.strip()}") for address in settings.kafka.bootstrap_servers.split(",")],
+        agent_supervisor=CrashingSupervisor,
+        autodiscover=False,
+        broker_commit_interval=COMMIT_S,
+        broker_heartbeat_interval=session_s / 5,
+        broker_request_timeout=max(40.0, session_s),
+        broker_session_timeout=session_s,
+        producer_compression_type="lz4",
+        producer_max_request_size=DEAD_LETTER_BYTES,
+        producer_request_timeout=SEND_TIMEOUT_S,
+        stream_wait_empty=False,  # commits do not come from acks, so there is nothing to wait for
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )

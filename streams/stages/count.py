@@ -1,0 +1,229 @@
+"""The count stage: chunks of reports in, frames and marks out, dead letters aside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+from faust.types import TP
+
+from streams.chunks import Chunk
+from streams.counting import BEGINNING_MS, Rebuild, SourceCounter, begin_of_log
+from streams.decode import Rejected
+from streams.events import TICK_KEY, CountsRecord, encode
+from streams.frames import facts, marks
+from streams.metrics import CountMetrics
+from streams.publisher import Outgoing, Publisher
+from streams.settings import Settings
+from streams.stages import StageError
+from streams.topics import Topics
+from streams.transport import CommitPoint, Committed
+
+log = structlog.get_logger(__name__)
+
+_HEADER = "__connect.errors."
+
+
+@dataclass(slots=True, eq=False)
+class _Source:
+    """A source partition that this worker owns."""
+
+    counter: SourceCounter
+    active_s: float
+    dead_letters: list[Outgoing] = field(default_factory=list)
+    stated: Rebuild | None = None
+    commit: Rebuild | None = None
+
+
+class CountStage:
+    """Counts the source partitions that are assigned to this worker.
+
+    Parameters
+    ----------
+    settings
+        The deployment's settings.
+    publisher
+        What the facts are published with.
+    metrics
+        Where the counters are kept.
+    """
+
+    def __init__(self, settings: Settings, publisher: Publisher, metrics: CountMetrics) -> None:
+        self._settings = settings
+        self._topics = Topics(settings.kafka.prefix)
+        self._publisher = publisher
+        self._metrics = metrics
+        self._sources: dict[TP, _Source] = {}
+        self.started = False
+
+    async def start(self, assigned: Mapping[TP, Committed]) -> Mapping[TP, int]:
+        """Begin to count each assigned source partition where its rebuild point says."""
+        now_s = asyncio.get_running_loop().time()
+        self._sources = {tp: _Source(self._counter(tp, known), now_s) for tp, known in assigned.items()}
+        self._metrics.assigned(tp.partition for tp in assigned)
+        self.started = True
+        return {tp: source.counter.position for tp, source in self._sources.items()}
+
+    def stop(self) -> None:
+        """Drop all state: the partitions are gone."""
+        self._sources = {}
+        self.started = False
+
+    def take(self, chunk: Chunk) -> None:
+        """Count a chunk.
+
+        Raises
+        ------
+        StageError
+            If a record's timestamp is not the broker's although the clock is, or records are missing before the chunk.
+        """
+        source = self._sources[chunk.tp]
+        if self._settings.kafka.clock == "broker" and chunk.create_time_offset >= 0:
+            raise StageError(
+                f'kafka.clock = "broker", but the record at offset {chunk.create_time_offset} of {chunk.tp.topic} '
+                f"partition {chunk.tp.partition} has its producer's timestamp: set message.timestamp.type="
+                'LogAppendTime on the topic, or kafka.clock = "log"'
+            )
+        if chunk.start != source.counter.position:
+            raise StageError(
+                f"{chunk.tp.topic} partition {chunk.tp.partition}: counted up to {source.counter.position}, "
+                f"but the next chunk begins at {chunk.start}"
+            )
+        rejected = source.counter.add_records(chunk.end, chunk.offsets, chunk.timestamps_ms, chunk.keys, chunk.values)
+        source.dead_letters += self._dead_letters(chunk, rejected)
+        source.active_s = asyncio.get_running_loop().time()
+        self._metrics.counted(source.counter, rejected)
+
+    async def flush(self) -> None:
+        """State everything that has been counted since the last flush, then offer the rebuild points it covers."""
+        await asyncio.gather(*(self._flush_source(tp, source) for tp, source in self._sources.items()))
+
+    async def tick(self) -> None:
+        """Give every source without a record for a while a record that carries nothing but an append time."""
+        if self._settings.kafka.clock != "broker":
+            return  # whoever writes the log writes its ticks
+        now_s = asyncio.get_running_loop().time()
+        idle = [
+            (tp, source)
+            for tp, source in self._sources.items()
+            if now_s - source.active_s >= self._settings.count.idle_tick_s
+        ]
+        for _, source in idle:
+            source.active_s = now_s
+        await self._publisher.publish(
+            (Outgoing(tp.topic, tp.partition, TICK_KEY, None) for tp, _ in idle), lambda: False
+        )
+
+    def commit_points(self) -> Mapping[TP, CommitPoint]:
+        """Return the rebuild points whose facts are acknowledged."""
+        return {
+            tp: CommitPoint(source.commit.offset, msgspec.json.encode(source.commit).decode())
+            for tp, source in self._sources.items()
+            if source.commit is not None
+        }
+
+    async def committed(self, points: Mapping[TP, CommitPoint]) -> None:
+        """Hear that Kafka has accepted these points."""
+        for tp, source in self._sources.items():
+            if tp in points:
+                self._metrics.committed(tp.partition)
+                if source.commit is not None and points[tp].offset == source.commit.offset:
+                    source.commit = None
+
+    def troubles(self, now_s: float) -> list[str]:
+        """Return why this worker is not ready, one line each; `now_s` is the wall clock's."""
+        if not self.started:
+            return ["count: no partitions assigned yet"]
+        quiet_s = now_s - self._metrics.flushed_s
+        if self._sources and quiet_s > self._settings.worker.stalled_after_s:
+            return [f"count: nothing stated for {quiet_s:.0f} s"]
+        return self._publisher.troubles("count")
+
+    def _counter(self, tp: TP, known: Committed) -> SourceCounter:
+        if known.offset is None and known.log_start == 0:
+            return SourceCounter(self._settings, tp.partition, begin_of_log(self._settings))
+        begin = _rebuild_point(known)
+        if begin is not None and begin.counting != self._settings.counting:
+            raise StageError(
+                f"{tp.topic} partition {tp.partition} was counted under settings {begin.counting}, this worker has "
+                f"{self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
+                "topic; drain to a new kafka.prefix to change them"
+            )
+        if begin is not None and known.log_start <= begin.offset <= known.log_end:
+            return SourceCounter(self._settings, tp.partition, begin)
+        offset = known.log_start
+        if known.offset is not None and known.log_start <= known.offset <= known.log_end:
+            offset = known.offset
+        log.warning(
+            "gap: reading does not begin where it ended", partition=tp.partition, offset=offset, committed=known.offset
+        )
+        self._metrics.gap(tp.partition)
+        return SourceCounter(
+            self._settings,
+            tp.partition,
+            msgspec.structs.replace(begin_of_log(self._settings), offset=offset),
+            gap_since_ms=BEGINNING_MS if begin is None else begin.floor_ms,
+        )
+
+    async def _flush_source(self, tp: TP, source: _Source) -> None:
+        def owned() -> bool:
+            return self._sources.get(tp) is source
+
+        started_s = asyncio.get_running_loop().time()
+        dead_letters, source.dead_letters = source.dead_letters, []
+        flush = source.counter.flush()
+        if flush is None or (flush.rebuild == source.stated and not (flush.cells or dead_letters)):
+            return
+        stated = [*dead_letters, *self._outgoing(tp, facts(flush, self._settings))]
+        if not await self._publisher.publish(stated, owned):
+            return
+        if not await self._publisher.publish(self._outgoing(tp, marks(flush, self._settings)), owned):
+            return
+        source.stated = source.commit = flush.rebuild
+        self._metrics.flushed(tp.partition, flush, asyncio.get_running_loop().time() - started_s)
+
+    def _outgoing(self, tp: TP, records: Iterable[tuple[int, CountsRecord]]) -> Iterator[Outgoing]:
+        key = str(tp.partition).encode()
+        for partition, record in records:
+            yield Outgoing(self._topics.counts, partition, key, encode(record))
+
+    def _dead_letters(self, chunk: Chunk, rejected: Iterable[Rejected]) -> Iterator[Outgoing]:
+        """Return the rejected records with their original bytes; the key names where they were found."""
+        for each in rejected:
+            offset = int(chunk.offsets[each.row])
+            key, value = chunk.keys[each.row], chunk.values[each.row]
+            headers = [(name, content or b"") for name, content in chunk.headers.get(each.row, [])]
+            about = {
+                "topic": chunk.tp.topic,
+                "partition": str(chunk.tp.partition),
+                "offset": str(offset),
+                "stage": "count",
+                "exception.class.name": str(each.reason),
+                "exception.message": each.detail,
+            }
+            headers += [(_HEADER + name, text.encode()) for name, text in about.items()]
+            headers.append(("tocsin.original.timestamp", str(int(chunk.timestamps_ms[each.row])).encode()))
+            if key is not None:
+                headers.append(("tocsin.original.key", key))
+            if value is None:
+                headers.append(("tocsin.original.null", b"1"))
+            yield Outgoing(
+                self._topics.dead_letters,
+                chunk.tp.partition,
+                f"{chunk.tp.topic}/{chunk.tp.partition}/{offset}".encode(),
+                value or b"",
+                headers,
+            )
+
+
+def _rebuild_point(known: Committed) -> Rebuild | None:
+    """Return the rebuild point that Kafka keeps, None if there is none of ours."""
+    if known.offset is None:
+        return None
+    try:
+        return msgspec.json.decode(known.metadata, type=Rebuild)
+    except msgspec.MsgspecError:
+        return None

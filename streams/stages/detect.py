@@ -1,0 +1,268 @@
+"""The detect stage: frames and marks in; incidents, outages, levels and snapshots out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from faust.types import TP
+
+from streams.bins import BinMerger
+from streams.chunks import Chunk
+from streams.detection import Detection, Judgement
+from streams.events import Incident, Levels, decode, decode_counts, instant
+from streams.metrics import DetectMetrics
+from streams.publisher import Outgoing, Publisher
+from streams.settings import Settings
+from streams.snapshots import SnapshotBook, complete
+from streams.stages import StageError
+from streams.topics import Topics
+from streams.transport import CommitPoint, Committed
+
+log = structlog.get_logger(__name__)
+
+#: Facts to collect before they are published: what a restart far behind holds in memory.
+PUBLISH_FACTS = 5000
+
+#: Reads one partition of a topic from its beginning to its present end.
+ReadPartition = Callable[[TP], Awaitable[list[tuple[bytes, bytes | None]]]]
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """What Kafka keeps of a counts partition beside the offset: the first bin that a restart judges."""
+
+    counting: str
+    floor_ms: int
+    blind_until_ms: int | None
+
+
+@dataclass(slots=True, eq=False)
+class _Partition:
+    """A counts partition that this worker owns."""
+
+    merger: BinMerger
+    detection: Detection
+    book: SnapshotBook
+    position: int
+    commit: CommitPoint | None = None
+    floor_ms: int | None = None
+
+
+class DetectStage:
+    """Judges the bins of the counts partitions that are assigned to this worker.
+
+    Parameters
+    ----------
+    settings
+        The deployment's settings.
+    publisher
+        What the facts are published with.
+    metrics
+        Where the counters are kept.
+    read_partition
+        Reads the snapshots.
+    apply_settings
+        Take over snapshots that were written under other detection settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        publisher: Publisher,
+        metrics: DetectMetrics,
+        read_partition: ReadPartition,
+        *,
+        apply_settings: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._topics = Topics(settings.kafka.prefix)
+        self._publisher = publisher
+        self._metrics = metrics
+        self._read_partition = read_partition
+        self._apply_settings = apply_settings
+        self._partitions: dict[TP, _Partition] = {}
+        self.started = False
+
+    async def start(self, assigned: Mapping[TP, Committed]) -> Mapping[TP, int]:
+        """Restore the state of each assigned partition and begin to read where its rebuild point says."""
+        self._partitions = {}
+        started = {tp: await self._begin(tp, known) for tp, known in assigned.items()}
+        self._partitions = started
+        self.started = True
+        return {tp: partition.position for tp, partition in started.items()}
+
+    def stop(self) -> None:
+        """Drop all state: the partitions are gone."""
+        self._partitions = {}
+        self.started = False
+
+    async def take(self, chunk: Chunk) -> None:
+        """Merge a chunk, judge the bins that it completes, and publish what follows.
+
+        Raises
+        ------
+        StageError
+            If records are missing before the chunk, or a record is none of this version's.
+        """
+        partition = self._partitions[chunk.tp]
+        if chunk.start != partition.position:
+            raise StageError(
+                f"{chunk.tp.topic} partition {chunk.tp.partition}: read up to {partition.position}, "
+                f"but the next chunk begins at {chunk.start}"
+            )
+        partition.position = chunk.end
+        judgements: list[Judgement] = []
+        facts = 0
+        for offset, value in zip(chunk.offsets.tolist(), chunk.values, strict=True):
+            try:
+                record = decode_counts(value or b"")
+            except msgspec.MsgspecError as error:
+                raise StageError(
+                    f"{chunk.tp.topic} partition {chunk.tp.partition} offset {offset} is no record of this version: "
+                    f"{error}"
+                ) from error
+            partition.merger.add(offset, record)
+            for bin_ in partition.merger.complete():
+                judgement = partition.detection.judge(bin_)
+                self._metrics.judged(
+                    chunk.tp.partition,
+                    bin_.bin_ms + self._settings.count.bin_ms,
+                    bin_.covered,
+                    partition.detection.keys,
+                )
+                judgements.append(judgement)
+                facts += len(judgement.facts)
+                if facts >= PUBLISH_FACTS:
+                    if not await self._publish(chunk.tp, partition, judgements):
+                        return
+                    judgements, facts = [], 0
+        self._metrics.merged(partition.merger)
+        await self._publish(chunk.tp, partition, judgements)
+
+    def commit_points(self) -> Mapping[TP, CommitPoint]:
+        """Return the rebuild points whose facts and snapshots are acknowledged."""
+        return {tp: partition.commit for tp, partition in self._partitions.items() if partition.commit is not None}
+
+    async def committed(self, points: Mapping[TP, CommitPoint]) -> None:
+        """Drop the snapshots and the memory that no restart needs any more."""
+        for tp, partition in list(self._partitions.items()):
+            if tp not in points:
+                continue
+            floor_ms = msgspec.json.decode(points[tp].metadata, type=Floor).floor_ms
+            partition.merger.forget(floor_ms)
+            if partition.commit == points[tp]:
+                partition.commit = None
+            tombstones = [
+                Outgoing(self._topics.baselines, tp.partition, key, None)
+                for _, key in partition.book.obsolete(floor_ms)
+            ]
+            await self._publisher.publish(tombstones, self._owned(tp, partition))
+
+    def troubles(self, now_s: float) -> list[str]:
+        """Return why this worker is not ready, one line each; `now_s` is the wall clock's."""
+        if not self.started:
+            return ["detect: no partitions assigned yet"]
+        quiet_s = now_s - self._metrics.judged_s
+        if self._partitions and quiet_s > self._settings.worker.stalled_after_s:
+            return [f"detect: no bin judged for {quiet_s:.0f} s; {self._slowest()}"]
+        return self._publisher.troubles("detect")
+
+    def _slowest(self) -> str:
+        """Return which source holds the bins back."""
+        sources = set(range(self._settings.kafka.reports_partitions))
+        for partition in self._partitions.values():
+            watermarks = partition.merger.watermarks
+            silent = sorted(sources - watermarks.keys())
+            if silent:
+                return f"no watermark yet of source {', '.join(map(str, silent))}"
+            source = min(watermarks, key=watermarks.__getitem__)
+            return f"the slowest source is {source}, complete up to {instant(watermarks[source])}"
+        return "no partitions"
+
+    def _owned(self, tp: TP, partition: _Partition) -> Callable[[], bool]:
+        return lambda: self._partitions.get(tp) is partition
+
+    async def _begin(self, tp: TP, known: Committed) -> _Partition:
+        floor = self._floor(known)
+        if floor is not None and floor.counting != self._settings.counting:
+            raise StageError(
+                f"{tp.topic} partition {tp.partition} was judged under counting settings {floor.counting}, this worker "
+                f"has {self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
+                "topic; drain to a new kafka.prefix to change them"
+            )
+        offset = known.offset
+        gapped = False
+        if floor is None or offset is None or not known.log_start <= offset <= known.log_end:
+            offset, gapped = known.log_start, known.log_start > 0
+            if gapped:
+                log.warning("gap: reading does not begin where it ended", partition=tp.partition, offset=offset)
+        snapshots = complete(await self._read_partition(TP(self._topics.baselines, tp.partition)))
+        bin_ms = self._settings.count.bin_ms
+        book = SnapshotBook(bin_ms)
+        for service, by_bin in snapshots.items():
+            for snapshot_ms, parts in by_bin.items():
+                book.acknowledged(service, snapshot_ms, len(parts))
+        if floor is not None:
+            # what is older than the floor allows belongs to a service that has lost its state since
+            dead = {service for service, by_bin in snapshots.items() if max(by_bin) < floor.floor_ms - bin_ms}
+            for service in dead:
+                book.gone(service, max(snapshots.pop(service)))
+        return _Partition(
+            merger=BinMerger(
+                self._settings,
+                floor_ms=floor.floor_ms if floor else None,
+                blind_until_ms=floor.blind_until_ms if floor else None,
+                gapped=gapped,
+            ),
+            detection=Detection(self._settings, snapshots, apply_settings=self._apply_settings),
+            book=book,
+            position=offset,
+            floor_ms=floor.floor_ms if floor else None,
+        )
+
+    def _floor(self, known: Committed) -> Floor | None:
+        if known.offset is None:
+            return None
+        try:
+            return msgspec.json.decode(known.metadata, type=Floor)
+        except msgspec.MsgspecError:
+            return None
+
+    async def _publish(self, tp: TP, partition: _Partition, judgements: list[Judgement]) -> bool:
+        """Publish facts, then the snapshots that rest on them; then offer the rebuild point that both cover."""
+        owned = self._owned(tp, partition)
+        if not await self._publisher.publish(self._facts(tp, judgements), owned):
+            return False
+        snapshots = [snapshot for judgement in judgements for snapshot in judgement.snapshots]
+        records = [Outgoing(self._topics.baselines, tp.partition, each.key, each.value) for each in snapshots]
+        if not await self._publisher.publish(records, owned):
+            return False
+        for judgement in judgements:
+            for service in judgement.born:
+                partition.book.born(service, judgement.bin_ms)
+            for service in judgement.gone:
+                partition.book.gone(service, judgement.bin_ms)
+            for snapshot in judgement.snapshots:
+                partition.book.acknowledged(snapshot.service, snapshot.bin_ms, snapshot.parts)
+        if partition.merger.next_ms is not None:
+            floor_ms = partition.book.floor_ms(partition.merger.next_ms)
+            floor = Floor(self._settings.counting, floor_ms, partition.merger.blind_until_ms)
+            metadata = msgspec.json.encode(floor).decode()
+            partition.commit = CommitPoint(partition.merger.rebuild_offset(floor_ms), metadata)
+        return True
+
+    def _facts(self, tp: TP, judgements: Iterable[Judgement]) -> Iterator[Outgoing]:
+        names = {
+            "incidents": self._topics.incidents,
+            "outages": self._topics.outages,
+            "levels": self._topics.levels,
+        }
+        for judgement in judgements:
+            for fact in judgement.facts:
+                if fact.topic == "levels":
+                    self._metrics.levels(decode(fact.value, Levels))
+                elif fact.topic == "incidents":
+                    self._metrics.transition(decode(fact.value, Incident).transition)
+                yield Outgoing(names[fact.topic], tp.partition, fact.key, fact.value)

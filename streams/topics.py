@@ -1,0 +1,222 @@
+"""The topics: their names, partitions, retention, and whether a cluster has them as Tocsin needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+
+from streams.events import DAY_MS
+from streams.settings import Settings
+
+#: How long a command waits for the first answer of a broker.
+BOOTSTRAP_MS = 5_000
+#: Largest dead letter; the records of the reports topic are at most half as large.
+DEAD_LETTER_BYTES = 2 << 20
+
+
+class TopicsError(Exception):
+    """The cluster cannot be reached, or its topics are not as they must be; the message has one line per finding."""
+
+
+class UnreachableError(TopicsError):
+    """No broker answers at the address; trying again later may help."""
+
+
+def unreachable(address: str, error: Exception) -> UnreachableError:
+    """Return the error that says which address was tried; `error` is what kafka-python raised."""
+    reason = "no broker answers" if isinstance(error, KafkaTimeoutError) else str(error)
+    return UnreachableError(f"cannot reach Kafka at {address} (kafka.bootstrap_servers): {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as it should be."""
+
+    name: str
+    partitions: int
+    key: str
+    config: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of all topics of a deployment."""
+
+    prefix: str
+
+    @property
+    def reports(self) -> str:
+        """What people say, written by anybody."""
+        return f"{self.prefix}.reports"
+
+    @property
+    def dead_letters(self) -> str:
+        """Records of the reports topic that are no reports."""
+        return f"{self.prefix}.reports.dlq"
+
+    @property
+    def counts(self) -> str:
+        """Frames, marks and gaps."""
+        return f"{self.prefix}.counts"
+
+    @property
+    def baselines(self) -> str:
+        """Snapshots of detector state."""
+        return f"{self.prefix}.baselines"
+
+    @property
+    def incidents(self) -> str:
+        """Transitions of incidents."""
+        return f"{self.prefix}.incidents"
+
+    @property
+    def outages(self) -> str:
+        """Outages after each change."""
+        return f"{self.prefix}.outages"
+
+    @property
+    def levels(self) -> str:
+        """Every service in every bin."""
+        return f"{self.prefix}.levels"
+
+    @property
+    def alerts(self) -> str:
+        """What a pager should hear."""
+        return f"{self.prefix}.alerts"
+
+
+def layout(settings: Settings) -> list[Topic]:
+    """Return every topic of a deployment as it should be."""
+    topics = Topics(settings.kafka.prefix)
+    sources, services = settings.kafka.reports_partitions, settings.kafka.counts_partitions
+    if settings.kafka.clock == "broker":
+        reports = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * DAY_MS)}
+    else:
+        # a replayed log is as old as what it tells of: neither its age nor its distance from now may matter
+        forever = str(2**63 - 1)
+        reports = {
+            "message.timestamp.type": "CreateTime",
+            "message.timestamp.before.max.ms": forever,
+            "message.timestamp.after.max.ms": forever,
+            "retention.ms": "-1",
+        }
+
+    def keep(days: int, policy: str = "delete") -> dict[str, str]:
+        return {"cleanup.policy": policy, "retention.ms": str(days * DAY_MS)}
+
+    return [
+        Topic(topics.reports, sources, "reporter (or none)", {"cleanup.policy": "delete", **reports}),
+        Topic(
+            topics.dead_letters,
+            sources,
+            "topic/partition/offset",
+            # a record of the greatest size still has room for the headers that say what is wrong with it
+            {**keep(30, "compact,delete"), "max.message.bytes": str(DEAD_LETTER_BYTES)},
+        ),
+        Topic(topics.counts, services, "source partition", keep(2)),
+        Topic(topics.baselines, services, "service/bin/part", {"cleanup.policy": "compact"}),
+        Topic(topics.incidents, services, "incident id/sequence number", keep(400, "compact,delete")),
+        Topic(topics.outages, services, "outage id/sequence number", keep(400, "compact,delete")),
+        Topic(topics.levels, services, "service", keep(7)),
+        Topic(topics.alerts, services, "service", keep(30)),
+    ]
+
+
+class Cluster:
+    """A cluster's topics: a context manager around one connection.
+
+    Raises
+    ------
+    UnreachableError
+        If no broker answers; the message says which address was tried.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._wanted = layout(settings)
+        address = settings.kafka.bootstrap_servers
+        try:
+            self._admin = KafkaAdminClient(
+                bootstrap_servers=address.split(","), client_id="tocsin-topics", bootstrap_timeout_ms=BOOTSTRAP_MS
+            )
+        except (KafkaError, OSError, ValueError) as error:
+            raise unreachable(address, error) from None
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._admin.close()
+
+    def create(self) -> list[str]:
+        """Create the topics that do not exist and return their names."""
+        missing = [topic for topic in self._wanted if topic.name not in set(self._admin.list_topics())]
+        replication = self._settings.kafka.replication_factor
+        durable = {"min.insync.replicas": str(min(2, replication)), "unclean.leader.election.enable": "false"}
+        new = [
+            NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config | durable)
+            for topic in missing
+        ]
+        try:
+            if new:
+                self._admin.create_topics(new, wait_for_metadata=True)
+        except TopicAlreadyExistsError:
+            pass  # somebody else creates them at the same time; `findings` says whether they are alike
+        except KafkaError as error:
+            raise TopicsError(f"cannot create {', '.join(topic.name for topic in missing)}: {error}") from None
+        return [topic.name for topic in missing]
+
+    def delete(self) -> None:
+        """Delete every topic of the deployment that exists, with all that is in it."""
+        existing = set(self._admin.list_topics())
+        self._admin.delete_topics([topic.name for topic in self._wanted if topic.name in existing])
+
+    def findings(self) -> Iterator[str]:
+        """Yield what is wrong with the cluster's topics, one line each; nothing if all is well."""
+        existing = {topic["name"]: topic for topic in self._admin.describe_topics()}
+        for wanted in self._wanted:
+            topic = existing.get(wanted.name)
+            if topic is None:
+                yield f"topic {wanted.name} does not exist: run `tocsin topics create`"
+                continue
+            partitions = topic["partitions"]
+            if len(partitions) != wanted.partitions:
+                key = "reports_partitions" if wanted.name.endswith(".reports") else "counts_partitions"
+                yield (
+                    f"topic {wanted.name} has {len(partitions)} partitions, kafka.{key} is {wanted.partitions}: "
+                    "change the setting, or drain to a new kafka.prefix"
+                )
+            least = min((len(partition["replica_nodes"]) for partition in partitions), default=0)
+            if least < self._settings.kafka.replication_factor:
+                yield (
+                    f"topic {wanted.name} has {least} replicas, kafka.replication_factor is "
+                    f"{self._settings.kafka.replication_factor}"
+                )
+            yield from self._config_findings(wanted)
+
+    def _config_findings(self, wanted: Topic) -> Iterator[str]:
+        actual = self._config(wanted.name)
+        for name in ("cleanup.policy", "message.timestamp.type"):
+            value = wanted.config.get(name)
+            if value is None or sorted(actual[name].split(",")) == sorted(value.split(",")):
+                continue
+            line = f"topic {wanted.name} has {name}={actual[name]}, not {value}"
+            if name == "message.timestamp.type":
+                line += f', but kafka.clock = "{self._settings.kafka.clock}" needs it: alter the topic or the setting'
+            yield line
+        if self._settings.kafka.replication_factor > 1:
+            insync = actual["min.insync.replicas"]
+            if int(insync) < 2:
+                yield f"topic {wanted.name} has min.insync.replicas={insync}: facts could be lost"
+            if actual["unclean.leader.election.enable"] == "true":
+                yield f"topic {wanted.name} allows unclean leader election: facts could be taken back"
+
+    def _config(self, name: str) -> dict[str, str]:
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        answer: Any = self._admin.describe_configs([resource], config_filter="all")
+        return {key: entry["value"] for key, entry in answer["topic"][name].items()}

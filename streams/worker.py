@@ -1,0 +1,196 @@
+"""Running a stage until it is told to stop or cannot go on, and running all three as child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from streams.app import APPS
+from streams.health import HealthServer
+from streams.settings import Settings
+from streams.stageapp import StageApp
+from streams.topics import Cluster, TopicsError, UnreachableError
+
+log = structlog.get_logger(__name__)
+
+EXIT_FINE, EXIT_SETTINGS, EXIT_GAVE_UP = 0, 2, 70
+STAGES = tuple(APPS)
+#: How long a stage may take to stop in an orderly way, and to become ready after a start.
+STOP_S = 20.0
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
+
+
+def run_stage(settings: Settings, name: str, *, apply_settings: bool = False) -> int:
+    """Run one stage in this process until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    int
+        The exit code: 0 when told to stop, 2 if the topics do not fit the settings, 70 if the stage could not go on.
+
+    Raises
+    ------
+    PortError
+        If the port of its health server is taken.
+    """
+    return asyncio.run(_run_stage(settings, name, apply_settings=apply_settings))
+
+
+async def _run_stage(settings: Settings, name: str, *, apply_settings: bool) -> int:
+    registry = CollectorRegistry()
+    running: list[StageApp] = []
+
+    def troubles() -> list[str]:
+        if not running:
+            return [f"{name}: waiting for Kafka at {settings.kafka.bootstrap_servers}"]
+        return running[0].stage.troubles(time.time())
+
+    port = settings.worker.http_port + STAGES.index(name) if settings.worker.http_port else 0
+    health = HealthServer(registry, troubles, settings.worker.http_host, port)
+    health.start()
+    log.info("worker starts", stage=name, http_port=health.port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        if not await _wait_for_cluster(settings, stop):
+            return EXIT_FINE
+    except TopicsError as error:
+        for line in str(error).splitlines():
+            log.error(line)
+        return EXIT_SETTINGS
+    options = {"apply_settings": True} if apply_settings and name == "detect" else {}
+    app = APPS[name](settings, registry, **options)
+    running.append(app)
+    return await _run_app(app, stop)
+
+
+async def _wait_for_cluster(settings: Settings, stop: asyncio.Event) -> bool:
+    """Return True once the cluster answers and its topics fit, False if told to stop before."""
+    delay_s = _FIRST_DELAY_S
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(_check_topics, settings)
+        except UnreachableError as error:
+            log.warning(str(error), next_try_s=delay_s)
+            try:
+                await asyncio.wait_for(stop.wait(), delay_s)
+            except TimeoutError:
+                delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+        else:
+            return True
+    return False
+
+
+def _check_topics(settings: Settings) -> None:
+    with Cluster(settings) as cluster:
+        findings = list(cluster.findings())
+    if findings:
+        raise TopicsError("\n".join(findings))
+
+
+async def _run_app(app: StageApp, stop: asyncio.Event) -> int:
+    starting = asyncio.create_task(app.start())
+    crashed = asyncio.create_task(app._crashed.wait())  # mode has no public way to wait for a crash
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done() and starting.exception() is None:
+        await asyncio.wait({crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    failed = not stop.is_set()
+    if failed:
+        reason = app.crash_reason or (starting.exception() if starting.done() else None)
+        log.error("the stage cannot go on", reason=f"{type(reason).__name__}: {reason}")
+    try:
+        await asyncio.wait_for(app.stop(), STOP_S)
+    except (TimeoutError, asyncio.CancelledError):
+        log.warning("the stage did not stop in time", limit_s=STOP_S)
+    # Faust's threads may outlive a crash; nothing is lost, for the last commit is a rebuild point
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(EXIT_GAVE_UP if failed else EXIT_FINE)
+
+
+def end_with_parent() -> None:
+    """Stop this process when its standard input closes: when the parent has ended, however that came about."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+class Workers:
+    """Child processes, one for each stage; one that ends is started again.
+
+    Parameters
+    ----------
+    command
+        The command line of a child but for the stage.
+    stages
+        Which stages to run.
+    environment
+        What the children get in addition to this process's environment.
+    """
+
+    def __init__(
+        self, command: Sequence[str], stages: Sequence[str] = STAGES, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = list(command)
+        self._environment = {**os.environ, **(environment or {})}
+        self.children: dict[str, subprocess.Popen[bytes]] = {stage: self._spawn(stage) for stage in stages}
+        self._delays_s = dict.fromkeys(stages, _FIRST_DELAY_S)
+
+    def _spawn(self, stage: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*self._command, stage, "--end-with-parent"], stdin=subprocess.PIPE, env=self._environment
+        )
+
+    def watch(self, stop: threading.Event) -> int:
+        """Start children again until told to stop.
+
+        Returns
+        -------
+        int
+            0 when told to stop; a child's 2 if the settings do not fit, as no restart would help.
+        """
+        again: dict[str, float] = {}
+        while not stop.wait(0.2):
+            for stage, child in self.children.items():
+                code = child.poll()
+                if code is None:
+                    continue
+                if code == EXIT_SETTINGS:
+                    return EXIT_SETTINGS
+                if stage not in again:
+                    log.warning("worker ended", stage=stage, exit_code=code, restart_s=self._delays_s[stage])
+                    again[stage] = time.monotonic() + self._delays_s[stage]
+                    self._delays_s[stage] = min(2 * self._delays_s[stage], _LONGEST_DELAY_S)
+                elif time.monotonic() >= again[stage]:
+                    del again[stage]
+                    self.children[stage] = self._spawn(stage)
+        return EXIT_FINE
+
+    def end(self) -> None:
+        """Stop all children and wait for them."""
+        for child in self.children.values():
+            if child.poll() is None:
+                child.terminate()
+        for child in self.children.values():
+            try:
+                child.wait(STOP_S + 5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
