@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import compress, islice
+from itertools import chain, compress, islice
 from operator import attrgetter
 from typing import Any
 
@@ -106,10 +106,7 @@ class BatchReader:
         taken: list[Any] = []
         size = 0
         while limit > len(taken) and size < limit_bytes:
-            wanted = min(limit - len(taken), 512)
-            some = list(islice(self._rest, wanted))
-            if len(some) < wanted:
-                self._rest = iter(())  # asking a batch for more than it has a second time is an error
+            some = list(islice(self._rest, min(limit - len(taken), 512)))
             if not some:
                 break
             if some[0].offset < position:  # a fetch may begin inside of a batch
@@ -134,5 +131,6 @@ class BatchReader:
             if batch.is_control_batch or aborted:
                 fetched.next_fetch_offset = batch.next_offset
                 continue
-            self._batch, self._rest = batch, iter(batch)
+            # a batch is an iterator that must not be asked for another one, as islice does
+            self._batch, self._rest = batch, chain(batch)
         return self._batch is not None
