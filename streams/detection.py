@@ -274,7 +274,14 @@ class Detection:
             for incident in sorted(transitions[service], key=lambda each: (each.id, each.sequence)):
                 key_bytes = f"{incident.id}/{incident.sequence}".encode()
                 result.facts.append(Fact("incidents", service, key_bytes, encode(incident)))
-            outage = self._ledgers[service].apply(transitions[service], at_ms, self._settings.detect.merge_gap_ms)
+            ongoing = [
+                open_incident
+                for key in table.keys
+                if key.service == service and (open_incident := key.machine.incident) is not None
+            ]
+            outage = self._ledgers[service].apply(
+                transitions[service], at_ms, self._settings.detect.merge_gap_ms, ongoing
+            )
             if outage is not None:
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
         self._publish_levels(bin_.bin_ms, sensing, verdict, counts, windows, result)

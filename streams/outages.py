@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from streams.events import Incident, IncidentState, Outage, OutageRegion, outage_id
+from streams.incidents import Ongoing
 
 #: The region that stands for the whole service. Its reports are those of the other regions over again: it is listed
 #: last, and counts towards totals, kinds and ranking only where no other region is part of the outage.
@@ -43,7 +44,9 @@ class Ledger(msgspec.Struct):
     sequence: int = 0
     members: dict[str, Member] = {}
 
-    def apply(self, incidents: Sequence[Incident], at_ms: int, merge_gap_ms: int) -> Outage | None:
+    def apply(
+        self, incidents: Sequence[Incident], at_ms: int, merge_gap_ms: int, ongoing: Iterable[Ongoing] = ()
+    ) -> Outage | None:
         """Enter all transitions of one bin; their order does not matter.
 
         Parameters
@@ -54,6 +57,8 @@ class Ledger(msgspec.Struct):
             End of the bin.
         merge_gap_ms
             The longest time between a closing and an opening within one outage, in milliseconds.
+        ongoing
+            The open incidents as of this bin: what they have come to since their last transition.
 
         Returns
         -------
@@ -66,6 +71,10 @@ class Ledger(msgspec.Struct):
             if incident.transition == "opened" and not self._takes(incident.opened_ms, merge_gap_ms):
                 self.sequence, self.members = 0, {}
             self.members[incident.id] = _member(incident)
+        for each in ongoing:
+            self.members[each.id] = msgspec.structs.replace(
+                self.members[each.id], peak=each.peak, peak_ms=each.peak_ms, total=each.total, kinds=each.kinds
+            )
         self.sequence += 1
         return self._document(incidents[0].service, at_ms)
 

@@ -97,7 +97,7 @@ class Ratio(Section):
     """The ratio to the 7-day median above which a bin is in excess."""
 
     above: Annotated[float, Field(gt=1)] = 5.0
-    min_excess: Annotated[float, Field(ge=0)] = 5.0
+    min_excess: Annotated[float, Field(gt=0)] = 5.0
 
 
 class Detect(Section):
