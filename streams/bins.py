@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from streams.counting import REPORTS
 from streams.events import SENSOR, CountsRecord, Frame, Gap, Mark
 from streams.settings import Settings
@@ -17,6 +19,20 @@ from streams.settings import Settings
 
 class CountingChangedError(Exception):
     """A record of the counts topic was counted under other settings than this worker's."""
+
+
+class BinRebuild(msgspec.Struct, frozen=True):
+    """Where merging can begin again: what Kafka keeps between two lives of a worker.
+
+    The same bins are judged again from `next_ms` on, each at the same record, if reading begins at `offset`.
+    `dark_bins` is how many bins without any record were judged in a row just before.
+    """
+
+    offset: int
+    counting: str
+    next_ms: int
+    dark_bins: int
+    blind_until_ms: int | None
 
 
 @dataclass(slots=True)
@@ -47,6 +63,7 @@ class _Judged:
 
     first_offset: int
     marks_offset: int
+    dark_bins: int
 
 
 class BinMerger:
@@ -56,23 +73,24 @@ class BinMerger:
     ----------
     settings
         The deployment's settings.
-    floor_ms
-        Bins before this were judged in an earlier life and are passed over; None to begin with the first that has
-        any record.
+    begin
+        The rebuild point to go on from; None to begin with the first bin that has any record.
     gapped
         The log of this partition does not begin where reading began: bins that may have lost frames count as
         covered by nobody.
     """
 
-    def __init__(self, settings: Settings, floor_ms: int | None, blind_until_ms: int | None, *, gapped: bool) -> None:
+    def __init__(self, settings: Settings, begin: BinRebuild | None = None, *, gapped: bool = False) -> None:
         self._settings = settings
         self._bin_ms = settings.count.bin_ms
         self._sources = settings.kafka.reports_partitions
-        self.next_ms = floor_ms
+        #: The first bin that is not judged yet; None until the first is known.
+        self.next_ms = begin.next_ms if begin else None
         #: Bins before this are known in part only: the start of this partition's log is lost.
-        self.blind_until_ms = blind_until_ms
+        self._blind_until_ms = begin.blind_until_ms if begin else None
         self._gapped = gapped
         self._open: dict[int, _Open] = {}
+        #: In order of time, as they were judged.
         self._judged: dict[int, _Judged] = {}
         self._watermarks: dict[int, int] = {}
         self._mark_offsets: dict[int, int] = {}
@@ -81,8 +99,8 @@ class BinMerger:
         #: After so many bins in a row without any record nothing is open and all windows are empty: such bins are
         #: passed over.
         self._dark_after_bins = settings.count.window_bins + settings.detect.unknown_after_bins(self._bin_ms) + 1
-        self._dark_bins = 0
-        self.position = 0
+        self._dark_bins = begin.dark_bins if begin else 0
+        self._position = begin.offset if begin else 0
 
     def add(self, offset: int, record: CountsRecord) -> None:
         """Merge the record at `offset`.
@@ -92,7 +110,7 @@ class BinMerger:
         CountingChangedError
             If the record was counted under other settings.
         """
-        self.position = offset + 1
+        self._position = offset + 1
         if record.counting != self._settings.counting:
             raise CountingChangedError(
                 f"source {record.source} was counted under settings {record.counting}, this worker has "
@@ -125,32 +143,45 @@ class BinMerger:
         if self._gapped:
             self._gapped = False
             lost_ms = max(self._first_watermarks.values()) + self._settings.count.lateness_ms + self._bin_ms
-            self.blind_until_ms = lost_ms + self._bin_ms - lost_ms % self._bin_ms
+            self._blind_until_ms = lost_ms + self._bin_ms - lost_ms % self._bin_ms
         if self.next_ms is None:
-            first_ms = min(self._open, default=watermark_ms)
-            if first_ms + self._bin_ms > watermark_ms:
+            if min(self._open, default=watermark_ms) + self._bin_ms > watermark_ms:
                 return  # an earlier bin may still appear
-            self.next_ms = first_ms
-        while self.next_ms is not None and self.next_ms + self._bin_ms <= watermark_ms:
-            if self.next_ms in self._open:
-                self._dark_bins = 0
-            elif self._dark_bins >= self._dark_after_bins:
+            self.next_ms = min(self._open)
+        while self.next_ms + self._bin_ms <= watermark_ms:
+            if self._dark_bins >= self._dark_after_bins and self.next_ms not in self._open:
                 last_ms = watermark_ms - watermark_ms % self._bin_ms
-                self.next_ms = min(min(self._open, default=last_ms), last_ms)
-                continue
+                self.next_ms = min([last_ms, *self._open])
             else:
-                self._dark_bins += 1
-            yield self._take(self.next_ms)
+                yield self._take(self.next_ms)
 
-    def rebuild_offset(self, floor_ms: int) -> int:
-        """Return the offset of the first record that judging the bins from `floor_ms` on would need."""
-        needed = [self.position]
+    def rebuild(self, floor_ms: int) -> BinRebuild | None:
+        """Return where to begin in order to judge the bins from `floor_ms` on again.
+
+        None while nothing has been judged, or while it is not known which bins a lost start of the log touches.
+
+        Parameters
+        ----------
+        floor_ms
+            Not before the floor of the last call of `forget`.
+        """
+        if self.next_ms is None or self._gapped:
+            return None
+        needed = [self._position]
         needed += [open_bin.first_offset for open_bin in self._open.values()]
         needed += [offset for offset, gap in self._gaps if gap.until_ms > floor_ms]
-        again = [judged for bin_ms, judged in self._judged.items() if bin_ms >= floor_ms]
-        needed += [judged.first_offset for judged in again]
-        needed += [judged.marks_offset for judged in again] or self._mark_offsets.values()
-        return min(needed)
+        again = {bin_ms: judged for bin_ms, judged in self._judged.items() if bin_ms >= floor_ms}
+        needed += [judged.first_offset for judged in again.values()]
+        needed += [judged.marks_offset for judged in again.values()] or self._mark_offsets.values()
+        # bins are passed over before the first and in the dark: the next one judged may lie behind the floor
+        next_ms = min(again, default=self.next_ms)
+        return BinRebuild(
+            offset=min(needed),
+            counting=self._settings.counting,
+            next_ms=next_ms,
+            dark_bins=again[next_ms].dark_bins if again else self._dark_bins,
+            blind_until_ms=self._blind_until_ms,
+        )
 
     def forget(self, floor_ms: int) -> None:
         """Drop what only bins before `floor_ms` needed."""
@@ -177,8 +208,9 @@ class BinMerger:
 
     def _take(self, bin_ms: int) -> Bin:
         self.next_ms = bin_ms + self._bin_ms
-        merged = self._open.pop(bin_ms, None) or _Open(self.position)
-        self._judged[bin_ms] = _Judged(merged.first_offset, min(self._mark_offsets.values()))
+        merged = self._open.pop(bin_ms, None) or _Open(self._position)
+        self._judged[bin_ms] = _Judged(merged.first_offset, min(self._mark_offsets.values()), self._dark_bins)
+        self._dark_bins = 0 if merged.cells else self._dark_bins + 1
         kinds: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
         arrived = 0
         covering = set()
@@ -190,7 +222,7 @@ class BinMerger:
             if kind == REPORTS:
                 arrived += count
         covering -= {gap.source for _, gap in self._gaps if gap.since_ms < self.next_ms and gap.until_ms > bin_ms}
-        if self.blind_until_ms is not None and bin_ms < self.blind_until_ms:
+        if self._blind_until_ms is not None and bin_ms < self._blind_until_ms:
             covering.clear()
         return Bin(
             bin_ms=bin_ms,

@@ -43,7 +43,7 @@ class Intake:
                 bootstrap_timeout_ms=BOOTSTRAP_MS,
                 acks="all",
                 linger_ms=20,
-                compression_type="gzip",
+                compression_type="gzip",  # the one that needs no other library
             )
         except (KafkaError, OSError, ValueError) as error:
             raise unreachable(address, error) from None

@@ -48,7 +48,7 @@ def stage_app(settings: Settings, name: str) -> StageApp:
         broker_heartbeat_interval=session_s / 5,
         broker_request_timeout=max(40.0, session_s),
         broker_session_timeout=session_s,
-        producer_compression_type="lz4",
+        producer_compression_type="gzip",  # the one that every client reads without another library
         producer_max_request_size=DEAD_LETTER_BYTES,
         producer_request_timeout=SEND_TIMEOUT_S,
         stream_wait_empty=False,  # commits do not come from acks, so there is nothing to wait for
