@@ -1,18 +1,14 @@
-"""The two workers that are compared, each in a process of its own that measures itself."""
+"""The two workers that are compared; each measures the process it runs in."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 import resource
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, Callable, Coroutine
-from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterable, Callable
+from typing import NamedTuple
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -39,26 +35,6 @@ class Measured(NamedTuple):
         return self.records / self.cpu_s
 
 
-class BenchmarkError(Exception):
-    """A worker did not come to its end, or to a wrong one."""
-
-
-def tocsin(settings: Settings, records: int) -> Measured:
-    """Run the count stage over all records of the reports topic, in a new process.
-
-    Measured is from the assignment of the partitions to the acknowledgement of the last frame and mark.
-    """
-    return _in_child(_tocsin, settings, records)
-
-
-def stock_faust(bootstrap_servers: str, topic: str, records: int) -> Measured:
-    """Run Faust as its manual shows it over all records of a topic, in a new process.
-
-    Measured is from the first record to the last one.
-    """
-    return _in_child(_stock_faust, bootstrap_servers, topic, records)
-
-
 class _Span:
     """Processor and wall time of this process since it was made."""
 
@@ -67,11 +43,12 @@ class _Span:
 
     def measured(self, records: int) -> Measured:
         rss_unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit
-        return Measured(records, time.process_time() - self._cpu_s, time.monotonic() - self._wall_s, peak)
+        peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * rss_unit
+        return Measured(records, time.process_time() - self._cpu_s, time.monotonic() - self._wall_s, peak_rss_bytes)
 
 
-async def _tocsin(settings: Settings, records: int) -> Measured:
+async def tocsin(settings: Settings, records: int) -> Measured:
+    """Run the count stage over the reports topic, from the assignment to the acknowledgement of the last mark."""
     registry = CollectorRegistry()
     app = count_app(settings, registry)
     stage = app.stage
@@ -79,17 +56,18 @@ async def _tocsin(settings: Settings, records: int) -> Measured:
     last_s = (CLOSING_MS - settings.count.lateness_ms) / 1000
 
     def is_done() -> bool:
-        name = "tocsin_count_watermark_seconds"
+        name = "tocsin_count_watermark_seconds"  # set when a flush is acknowledged
         return all(registry.get_sample_value(name, {"partition": str(n)}) == last_s for n in range(PARTITIONS))
 
-    await _start(app)
-    await _wait(app, lambda: stage.started)
+    await _run_until(app, lambda: stage.started)
     span = _Span()
-    await _wait(app, is_done)
+    await _run_until(app, is_done)
     return span.measured(records)
 
 
-class _Report(faust.Record, serializer="json"):
+class StockReport(faust.Record, serializer="json"):
+    """A report as Faust's manual would have it."""
+
     service: str
     region: str
     kind: str
@@ -97,72 +75,42 @@ class _Report(faust.Record, serializer="json"):
     time: str
 
 
-async def _stock_faust(bootstrap_servers: str, topic: str, records: int) -> Measured:
+async def stock_faust(bootstrap_servers: str, topic: str, records: int) -> Measured:
+    """Run a stock Faust agent that counts by service, region and minute, from the first record to the last one."""
     app = faust.App(topic, broker=f"kafka://{bootstrap_servers}", autodiscover=False, web_enabled=False)
     counts: Counter[tuple[str, str, str]] = Counter()
     spans: list[_Span] = []
     results: list[Measured] = []
 
-    @app.agent(app.topic(topic, value_type=_Report))
-    async def count(stream: AsyncIterable[_Report]) -> None:
-        counted = 0
+    @app.agent(app.topic(topic, value_type=StockReport))
+    async def count(stream: AsyncIterable[StockReport]) -> None:
+        left = records
         async for report in stream:
-            if not counted:
+            if left == records:
                 spans.append(_Span())
-            minute = report.time[:16]
-            counts[report.service, report.region, minute] += 1
-            counted += 1
-            if counted == records:
+            counts[report.service, report.region, report.time[:16]] += 1
+            left -= 1
+            if not left:
                 results.append(spans[0].measured(records))
 
-    await _start(app)
-    await _wait(app, lambda: bool(results))
-    if counts.total() != records:
-        raise BenchmarkError(f"stock Faust counted {counts.total()} of {records} records")
+    await _run_until(app, lambda: bool(results))
     return results[0]
 
 
-_running: list[asyncio.Task[None]] = []
+async def _run_until(app: faust.App, condition: Callable[[], bool]) -> None:
+    """Start `app` unless it runs and return when the condition holds.
 
-
-async def _start(app: faust.App) -> None:
-    _running.append(asyncio.create_task(app.start()))
-
-
-async def _wait(app: faust.App, condition: Callable[[], bool]) -> None:
+    Raises
+    ------
+    RuntimeError
+        If the app crashes before.
+    """
+    if not app.started:
+        _starting.append(asyncio.create_task(app.start()))
     while not condition():
         if app.crashed:
-            raise BenchmarkError(f"the worker crashed: {app.crash_reason!r}")
+            raise RuntimeError(f"the worker crashed: {app.crash_reason!r}")
         await asyncio.sleep(_POLL_S)
 
 
-def _in_child(function: Callable[..., Coroutine[Any, Any, Measured]], *arguments: Any) -> Measured:
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory() as folder:
-        child = context.Process(target=_child, args=(folder, sending, function, arguments))
-        child.start()
-        sending.close()
-        try:
-            result = receiving.recv()
-        except EOFError:
-            raise BenchmarkError(f"{function.__name__} ended with {child.exitcode}") from None
-        finally:
-            child.join()
-    if isinstance(result, BaseException):
-        raise result
-    assert isinstance(result, Measured)
-    return result
-
-
-def _child(
-    folder: str, sending: Connection, function: Callable[..., Coroutine[Any, Any, Measured]], arguments: Any
-) -> None:
-    os.chdir(folder)  # Faust leaves a folder of its own where it runs
-
-    async def run() -> None:
-        sending.send(await function(*arguments))
-        # what was measured is over; an orderly stop of Faust only takes time
-        os._exit(0)
-
-    asyncio.run(run())
+_starting: list[asyncio.Task[None]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,7 +124,7 @@ def count(workload: Workload, settings: Settings) -> Truth:
     )
 
 
-async def write(workload: Workload, topics: list[str], bootstrap_servers: str, *, closed: bool) -> float:
+async def write(workload: Workload, topics: Sequence[str], bootstrap_servers: str, *, closed: bool) -> float:
     """Write the reports to each topic, lz4-compressed in Kafka's default batches of 16 kB.
 
     Parameters

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Callable
 from prometheus_client import CollectorRegistry
 
 from streams.chunks import Chunk
-from streams.metrics import CountMetrics, DetectMetrics
+from streams.metrics import CountMetrics, DetectMetrics, NotifyMetrics
 from streams.notify.console import Console
 from streams.publisher import Publisher
 from streams.settings import Settings
@@ -60,10 +60,10 @@ def detect_app(settings: Settings, registry: CollectorRegistry, *, apply_setting
     return app
 
 
-def notify_app(settings: Settings, _registry: CollectorRegistry) -> StageApp:
+def notify_app(settings: Settings, registry: CollectorRegistry) -> StageApp:
     """Return the app that tells people: alerts come out, each once."""
     app = stage_app(settings, "notify")
-    stage = NotifyStage(settings, Publisher(app), [Console(sys.stdout)])
+    stage = NotifyStage(settings, Publisher(app), NotifyMetrics(registry), [Console(sys.stdout)])
     app.stage = stage
 
     @app.agent(app.chunks(Topics(settings.kafka.prefix).incidents), name="notify")

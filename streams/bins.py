@@ -12,13 +12,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streams.counting import REPORTS
+from streams.counting import REPORTS, CountingChangedError
 from streams.events import SENSOR, CountsRecord, Frame, Gap, Mark
 from streams.settings import Settings
-
-
-class CountingChangedError(Exception):
-    """A record of the counts topic was counted under other settings than this worker's."""
 
 
 class BinRebuild(msgspec.Struct, frozen=True):

@@ -140,6 +140,12 @@ class EmbeddedBroker:
         self._launch(node)
         self._wait_until_ready([node])
 
+    def check(self) -> None:
+        """Raise a BrokerError with the end of its log for a node that has ended though nobody has told it to."""
+        for node in self._nodes.values():
+            if node.guard is not None and not node.running:
+                raise node.failure("has ended")
+
     def __enter__(self) -> Self:
         self.start()
         return self

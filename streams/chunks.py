@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, compress, islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 #: Largest chunk: what one step of an agent may hold the event loop with (8,192 records take about 16 ms).
 CHUNK_RECORDS = 8192
 CHUNK_BYTES = 4 << 20
+#: Kafka's record objects that exist at a time: each is one more for the garbage collector to look at.
+_RECORDS_AT_ONCE = 512
 
 _offset = attrgetter("offset")
 _timestamp = attrgetter("timestamp")
@@ -63,35 +65,42 @@ class BatchReader:
     def read(self, assignment: int) -> Chunk:
         """Return the next chunk."""
         start = self.fetched.next_fetch_offset
-        parts: list[NDArray[np.int64]] = []
-        records: list[Any] = []
+        offsets: list[int] = []
+        timestamps_ms: list[int] = []
+        keys: list[bytes | None] = []
+        values: list[bytes | None] = []
+        headers: dict[int, list[tuple[str, bytes | None]]] = {}
         size, create_time_offset = 0, -1
-        while len(records) < CHUNK_RECORDS and size < CHUNK_BYTES and self._open_batch():
-            taken, taken_bytes = self._take(CHUNK_RECORDS - len(records), CHUNK_BYTES - size)
+        while len(values) < CHUNK_RECORDS and size < CHUNK_BYTES and self._open_batch():
+            taken, taken_bytes = self._take(min(CHUNK_RECORDS - len(values), _RECORDS_AT_ONCE), CHUNK_BYTES - size)
             if not taken:
                 self.fetched.next_fetch_offset = self._batch.next_offset
                 self._batch = None
                 continue
             size += taken_bytes
             if self._batch.timestamp_type == 1:
-                parts.append(np.full(len(taken), self._batch.max_timestamp, np.int64))
+                timestamps_ms += [self._batch.max_timestamp] * len(taken)
             else:
-                parts.append(np.fromiter(map(_timestamp, taken), np.int64, len(taken)))
+                timestamps_ms += map(_timestamp, taken)
                 if create_time_offset < 0:
                     create_time_offset = taken[0].offset
-            records += taken
+            taken_headers = list(map(_headers, taken))
+            if any(taken_headers):
+                headers |= {row: list(some) for row, some in enumerate(taken_headers, len(values)) if some}
+            offsets += map(_offset, taken)
+            keys += map(_key, taken)
+            values += map(_value, taken)
             self.fetched.next_fetch_offset = taken[-1].offset + 1
-        headers = list(map(_headers, records))
         return Chunk(
             tp=self.tp,
             assignment=assignment,
             start=start,
             end=self.fetched.next_fetch_offset,
-            offsets=np.fromiter(map(_offset, records), np.int64, len(records)),
-            timestamps_ms=np.concatenate(parts) if parts else np.empty(0, np.int64),
-            keys=list(map(_key, records)),
-            values=list(map(_value, records)),
-            headers={row: list(headers[row]) for row in compress(range(len(headers)), headers)},
+            offsets=np.array(offsets, np.int64),
+            timestamps_ms=np.array(timestamps_ms, np.int64),
+            keys=keys,
+            values=values,
+            headers=headers,
             create_time_offset=create_time_offset,
         )
 
@@ -104,9 +113,10 @@ class BatchReader:
         """Return up to `limit` records of the open batch, and about `limit_bytes` of them, with their size."""
         position = self.fetched.next_fetch_offset
         taken: list[Any] = []
-        size = 0
+        size, some_records = 0, 8
         while limit > len(taken) and size < limit_bytes:
-            some = list(islice(self._rest, min(limit - len(taken), 512)))
+            some = list(islice(self._rest, min(limit - len(taken), some_records)))
+            some_records = min(2 * some_records, 512)  # few while it is not known how large they are
             if not some:
                 break
             if some[0].offset < position:  # a fetch may begin inside of a batch

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streams.decode import Columns, Reason, Rejected, decode
 from streams.events import DAY_MS, FOLDED, SENSOR, TICK_KEY, Cell, Gap, Mark
 from streams.reporttime import NO_TIME
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError
 
 #: Before all event times: the floor of a partition that is counted from the beginning of its log.
 BEGINNING_MS = -(1 << 62)
@@ -25,6 +25,10 @@ BEGINNING_MS = -(1 << 62)
 OLDEST_MS = 7 * DAY_MS
 
 REPORTS, TICKS = "reports", "ticks"
+
+
+class CountingChangedError(SettingsError):
+    """What Kafka holds was counted under other settings than this worker's."""
 
 
 class Rebuild(msgspec.Struct, frozen=True):
@@ -94,8 +98,8 @@ class SourceCounter:
     begin
         The rebuild point to go on from; offset 0, the beginning and no append time at the start of a log.
     gap_since_ms
-        Set where the log does not begin at `begin`: event times from here on may be missing, and counting begins
-        with the first whole epoch after the first record.
+        Set where the log does not begin at `begin`: what is before is published, event times from here on may be
+        missing, and counting begins with the first whole epoch after the first record.
     """
 
     def __init__(self, settings: Settings, source: int, begin: Rebuild, gap_since_ms: int | None = None) -> None:
@@ -203,12 +207,10 @@ class SourceCounter:
 
     def _begin_after_gap(self, append_ms: int) -> None:
         assert self._gap_since_ms is not None
-        self.floor_ms = self._epoch_start(append_ms + self._count.bin_ms) + self._count.epoch_ms
+        first_whole_ms = self._epoch_start(append_ms + self._count.bin_ms) + self._count.epoch_ms
+        self.floor_ms = max(first_whole_ms, self._gap_since_ms)
         self._gap = Gap(
-            counting=self._settings.counting,
-            source=self.source,
-            since_ms=min(self._gap_since_ms, self.floor_ms),
-            until_ms=self.floor_ms,
+            counting=self._settings.counting, source=self.source, since_ms=self._gap_since_ms, until_ms=self.floor_ms
         )
         self._gap_since_ms = None
 

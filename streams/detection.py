@@ -92,7 +92,7 @@ class Detection:
         self._apply_settings = apply_settings
         self._table = KeyTable(settings, new_detector(settings.detect, self._bin_ms))
         self._ledgers: dict[str, Ledger] = {}
-        self._sensor = Sensor()
+        self._sensor = Sensor(whole_bins=self._window_bins)
         self._sensor_snapshots = dict(snapshots.get(SENSOR, {}))
         self._waiting = {service: by_bin[max(by_bin)] for service, by_bin in snapshots.items() if service != SENSOR}
         self._last_ms: int | None = None
@@ -126,7 +126,8 @@ class Detection:
         for name, kinds in self._cells(bin_):
             counts[self._table.rows[name]] = sum(kinds.values())
         self._table.last_seen_ms[counts > 0] = bin_.bin_ms
-        sensing = self._sensor.sense(bin_, self._unknown_after_bins)
+        skipped_bins = 0 if self._last_ms is None else (bin_.bin_ms - self._last_ms) // self._bin_ms - 1
+        sensing = self._sensor.sense(bin_, skipped_bins, self._unknown_after_bins)
         verdict = self._step(bin_, counts, sensing)
         windows = self._slide(bin_.bin_ms, counts)
         self._last_ms = bin_.bin_ms
@@ -179,11 +180,14 @@ class Detection:
                 self._table.is_open[row] = incident is not None
             try:
                 self._table.detector.restore(rows, snapshot.detector)
-            except SnapshotError:
+            except SnapshotError as error:
                 if not self._apply_settings:
-                    raise  # else another detector begins with what it can learn
+                    raise DetectionChangedError(
+                        f"the state of service {snapshot.service!r} is of another version of the detector ({error}); "
+                        "start the worker with --apply-settings to go on from its incidents, and to learn anew"
+                    ) from error
             if snapshot.sensor is not None:
-                self._sensor = snapshot.sensor
+                self._sensor, self._last_ms = snapshot.sensor, snapshot.bin_ms
             if snapshot.ledger is not None:
                 self._ledgers[snapshot.service] = snapshot.ledger
 
@@ -193,7 +197,7 @@ class Detection:
         return [(name, kinds) for name, kinds in cells.items() if name in self._table.rows]
 
     def _bear(self, bin_: Bin, result: Judgement) -> None:
-        """Add a key for each name that has its first reports, unless its service goes on at a later bin."""
+        """Add a key for the sensor and each name with its first reports, unless its service goes on at a later bin."""
         names = [
             name
             for name, kinds in bin_.kinds.items()
@@ -201,7 +205,7 @@ class Detection:
             and name[0] not in self._waiting
             and sum(kinds.values()) >= self._settings.detect.born_reports
         ]
-        if bin_.arrived and (SENSOR, SENSOR) not in self._table.rows:
+        if (SENSOR, SENSOR) not in self._table.rows:
             names.append((SENSOR, SENSOR))
         if names:
             self._table.add(names)
@@ -211,7 +215,7 @@ class Detection:
 
     def _step(self, bin_: Bin, counts: NDArray[np.int64], sensing: Sensing) -> Verdict:
         # a bin that not every source covers is judged, but teaches nothing: as if all keys were open
-        untaught = self._table.is_open if sensing.whole else np.ones(len(self._table), np.bool_)
+        untaught = self._table.is_open if sensing.covered else np.ones(len(self._table), np.bool_)
         verdict = self._table.detector.step(
             bin_.bin_ms,
             counts.astype(np.float64),
@@ -219,8 +223,7 @@ class Detection:
             untaught,
             self._table.local_offsets_s(bin_.bin_ms),
         )
-        row = self._table.rows.get((SENSOR, SENSOR))
-        self._sensor.expected = math.nan if row is None else float(verdict.expected[row])
+        self._sensor.expected = float(verdict.expected[self._table.rows[SENSOR, SENSOR]])
         return verdict
 
     def _slide(self, bin_ms: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -261,26 +264,21 @@ class Detection:
                 score_threshold=float(verdict.score_threshold[row]),
                 clear_level=float(verdict.clear_level[row]),
                 detector=table.detector.name,
-                covered=sensing.whole and sensing.observed,
+                whole_bins=sensing.whole_bins,
                 silent=sensing.silent or sensing.lost,
                 lost=sensing.loss,
             )
-            transitions[key.service] += key.machine.step(
-                observation, key.limits, key.service, key.region, self._window_bins
-            )
-            table.is_open[row] = key.machine.incident is not None
+            documents = key.machine.step(observation, key.limits, key.service, key.region, self._window_bins)
+            if documents:
+                transitions[key.service] += documents
+                table.is_open[row] = key.machine.incident is not None
         at_ms = bin_.bin_ms + self._bin_ms
         for service in sorted(transitions):
             for incident in sorted(transitions[service], key=lambda each: (each.id, each.sequence)):
                 key_bytes = f"{incident.id}/{incident.sequence}".encode()
                 result.facts.append(Fact("incidents", service, key_bytes, encode(incident)))
-            ongoing = [
-                open_incident
-                for key in table.keys
-                if key.service == service and (open_incident := key.machine.incident) is not None
-            ]
             outage = self._ledgers[service].apply(
-                transitions[service], at_ms, self._settings.detect.merge_gap_ms, ongoing
+                transitions[service], at_ms, self._settings.detect.merge_gap_ms, table.ongoing(service)
             )
             if outage is not None:
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))

@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 
 
-class Report(msgspec.Struct, forbid_unknown_fields=False):
+class Report(msgspec.Struct, forbid_unknown_fields=False, gc=False):
     """One person (or one producer on their behalf) saying that a service fails for them, as it arrives."""
 
     service: str
@@ -86,7 +86,7 @@ class Decision(msgspec.Struct, kw_only=True):
     """The numbers behind one transition: enough to check it by hand.
 
     Counts are reports; `expected`, `clear_level` are reports per bin; `window`, `raise_above`, `clear_below` are
-    reports per window; `score` and `score_threshold` are in the detector's own unit.
+    reports per window of `window_bins` bins; `score` and `score_threshold` are in the detector's own unit.
     """
 
     rule: str
@@ -94,6 +94,7 @@ class Decision(msgspec.Struct, kw_only=True):
     bin_ms: int
     count: int
     window: int
+    window_bins: int
     expected: float | None
     score: float | None
     score_threshold: float | None

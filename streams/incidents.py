@@ -47,8 +47,9 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     `count` and `kinds` are the reports of the bin `[bin_ms, bin_end_ms)`, `window` those of the window that ends
     with it. `expected` and `clear_level` are reports per bin; they, `score` and `score_threshold` are NaN where the
-    detector has none. `covered` says that every source covers the bin, `silent` that no report arrived from
-    anywhere although some are expected, `lost` that this, or bins that no source covers, has lasted too long.
+    detector has none. `whole_bins` is the number of bins in a row, up to this one, whose counts hold all reports
+    (see `streams.sensor`); `silent` says that no report arrived from anywhere although some are expected, `lost` that
+    this, or bins that no source covers, has lasted too long.
     """
 
     bin_ms: int
@@ -62,22 +63,16 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     score_threshold: float
     clear_level: float
     detector: str
-    covered: bool
+    whole_bins: int
     silent: bool
     lost: Loss | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether the bin's count can be trusted to hold all reports."""
-        return self.covered and not self.silent and self.lost is None
 
 
 class Ongoing(msgspec.Struct, kw_only=True):
     """What is remembered of an incident while it is open.
 
     The reports that led to the opening lie before the opening bin: they are in `peak`, a window count, but not in
-    `total`. A window is complete if it starts at `complete_from_ms` or later; bins before the opening one are taken to
-    be complete.
+    `total`.
     """
 
     id: str
@@ -89,8 +84,6 @@ class Ongoing(msgspec.Struct, kw_only=True):
     peak_ms: int
     total: int = 0
     kinds: dict[str, int] = {}
-    complete_from_ms: int
-    judged_until_ms: int
     windows_below: int = 0
     below_since_ms: int | None = None
 
@@ -102,14 +95,9 @@ class Ongoing(msgspec.Struct, kw_only=True):
         self.kinds = dict(sorted((self.kinds | kinds).items()))
         if bin_.window > self.peak:
             self.peak, self.peak_ms = bin_.window, bin_.bin_end_ms
-        if not bin_.whole:
-            self.complete_from_ms = bin_.bin_end_ms
-        elif bin_.bin_ms > self.judged_until_ms:
-            self.complete_from_ms = bin_.bin_ms
-        self.judged_until_ms = bin_.bin_end_ms
         below = bin_.window < limits.clear_limit(bin_.expected, bin_.clear_level, window_bins)
         # A window that would raise does not clear, else the incident would open and clear in turns.
-        if below and self._complete(bin_, window_bins) and not limits.raises(bin_.raised, bin_.window):
+        if below and bin_.whole_bins >= window_bins and not limits.raises(bin_.raised, bin_.window):
             self.windows_below += 1
             if self.below_since_ms is None:
                 self.below_since_ms = bin_.bin_end_ms
@@ -125,17 +113,14 @@ class Ongoing(msgspec.Struct, kw_only=True):
             yield "raised", "raise"
         if bin_.window >= 2 * self.announced_peak:
             yield "doubled", "grow"
-        complete = self._complete(bin_, window_bins)
+        complete = bin_.whole_bins >= window_bins
         if not complete and not self.held:
-            yield "incomplete", "silent" if bin_.silent else "uncovered"
+            yield "incomplete", "silent" if bin_.silent else "incomplete"
         if complete and self.held:
             yield "complete", "complete"
         open_bins = (bin_.bin_end_ms - self.opened_ms) // (bin_.bin_end_ms - bin_.bin_ms)
         if self.windows_below >= limits.clear_windows and open_bins >= limits.min_open_bins:
             yield "fell", "clear_level" if limits.clear_below is None else "clear_below"
-
-    def _complete(self, bin_: Observation, window_bins: int) -> bool:
-        return bin_.bin_end_ms - window_bins * (bin_.bin_end_ms - bin_.bin_ms) >= self.complete_from_ms
 
 
 class Machine(msgspec.Struct):
@@ -149,10 +134,10 @@ class Machine(msgspec.Struct):
     def step(
         self, observation: Observation, limits: Limits, service: str, region: str, window_bins: int
     ) -> list[Incident]:
-        """Judge one bin; bins come in order, and one that is left out while an incident is open was not observed.
+        """Judge one bin; bins come in order.
 
-        Held is an incident whose window holds a bin, since its opening, that is silent, not covered or left out: it
-        can grow, but not clear. It resumes with the first complete window.
+        Held is an incident whose window holds a bin that is not whole: it can grow, but not clear. It resumes with the
+        first complete window.
 
         Parameters
         ----------
@@ -204,7 +189,7 @@ class Machine(msgspec.Struct):
                     peak_ms=incident.peak_ms,
                     total=incident.total,
                     kinds=incident.kinds,
-                    decision=_decision(rule, observation, limits),
+                    decision=_decision(rule, observation, limits, window_bins),
                 )
             )
         self.incident = incident if state == "open" else None
@@ -241,18 +226,17 @@ def _new(bin_: Observation, service: str, region: str) -> Ongoing:
         announced_peak=bin_.window,
         peak=bin_.window,
         peak_ms=bin_.bin_end_ms,
-        complete_from_ms=0,
-        judged_until_ms=bin_.bin_ms,
     )
 
 
-def _decision(rule: str, bin_: Observation, limits: Limits) -> Decision:
+def _decision(rule: str, bin_: Observation, limits: Limits, window_bins: int) -> Decision:
     return Decision(
         rule=rule,
         detector=bin_.detector,
         bin_ms=bin_.bin_ms,
         count=bin_.count,
         window=bin_.window,
+        window_bins=window_bins,
         expected=figure(bin_.expected),
         score=figure(bin_.score),
         score_threshold=figure(bin_.score_threshold),
@@ -271,8 +255,8 @@ def _reason(rule: str, incident: Ongoing, bin_: Observation, limits: Limits, win
             return f"{window}{_floor(limits)}; {bin_.count:,} in the last bin; {_sighting(bin_)}"
         case "grow":
             return f"{window}, at least twice the {incident.announced_peak:,} last announced"
-        case "uncovered":
-            return f"not every source covers the latest bins; cannot clear before all bins of {span} are complete"
+        case "incomplete":
+            return f"reports of the last {span} may be missing; cannot clear before all its bins are complete"
         case "silent":
             return f"no reports from anywhere in the last bin; cannot clear before all bins of {span} are complete"
         case "complete":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaProducer
@@ -13,6 +13,8 @@ from streams.reportlog import LogRecord
 from streams.settings import Settings
 from streams.snapshots import Packed
 from streams.topics import BOOTSTRAP_MS, Topics, unreachable
+
+_SHORTEST_SLEEP_S = 0.02
 
 
 class IntakeError(Exception):
@@ -51,7 +53,10 @@ class Intake:
     def __enter__(self) -> Intake:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._producer.close(timeout=0)  # what went wrong is not to wait for what cannot be written
+            return
         self._producer.flush()
         self._producer.close()
         if self._failure is not None:
@@ -63,7 +68,6 @@ class Intake:
         *,
         rate: float | None = None,
         speed: float | None = None,
-        progress: Callable[[int, int], None] = lambda *_: None,
     ) -> int:
         """Write a report log and return how many records it had.
 
@@ -75,8 +79,11 @@ class Intake:
             At most so many records a second.
         speed
             At most so many times as fast as the log was written.
-        progress
-            Called now and then with the number of records written and the timestamp of the last one.
+
+        Raises
+        ------
+        IntakeError
+            If a record is not taken by the broker; those before it may have been.
         """
         started_s = time.monotonic()
         first_ms: int | None = None
@@ -88,18 +95,26 @@ class Intake:
                 (record.timestamp_ms - first_ms) / 1000 / speed if speed else 0.0,
             )
             ahead_s = due_s - (time.monotonic() - started_s)
-            if ahead_s > 0.02:
-                progress(written, record.timestamp_ms)
+            if ahead_s > _SHORTEST_SLEEP_S:
                 time.sleep(ahead_s)
             self._send(self._topics.reports, record.partition, record.key, record.value, record.timestamp_ms)
             written += 1
-            if written % 1000 == 0:
-                progress(written, record.timestamp_ms)
         self._producer.flush()
         return written
 
-    def baselines(self, packed: dict[int, list[Packed]]) -> int:
-        """Write snapshots, by counts partition, and return how many records they were."""
+    def baselines(self, packed: Mapping[int, list[Packed]], replaced: Mapping[int, Iterable[bytes]] = {}) -> int:
+        """Write snapshots, by counts partition, and return how many records they were.
+
+        Parameters
+        ----------
+        packed
+            The snapshots.
+        replaced
+            Keys of earlier ones that are to be deleted.
+        """
+        for partition, keys in replaced.items():
+            for key in keys:
+                self._send(self._topics.baselines, partition, key, None, None)
         for partition, snapshots in packed.items():
             for snapshot in snapshots:
                 self._send(self._topics.baselines, partition, snapshot.key, snapshot.value, None)
@@ -109,7 +124,12 @@ class Intake:
     def _send(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int | None
     ) -> None:
-        future: Any = self._producer.send(topic, value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+        if self._failure is not None:
+            raise IntakeError(f"a record was not written to {topic}: {self._failure}")
+        try:
+            future: Any = self._producer.send(topic, value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+        except KafkaError as error:
+            raise IntakeError(f"a record cannot be written to {topic}: {error}") from None
         future.add_errback(self._failed)
 
     def _failed(self, error: BaseException) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detectors import Detector
 from streams.events import SENSOR
-from streams.incidents import Machine
+from streams.incidents import Machine, Ongoing
 from streams.policy import Limits, Policies
 from streams.settings import Region, Settings
 
@@ -45,6 +45,8 @@ class KeyTable:
     def __init__(self, settings: Settings, detector: Detector) -> None:
         self._policies = Policies(settings.policy, settings.count.bin_ms)
         self._regions = settings.regions
+        #: Held here, for the standard library keeps only eight zones and would read the others from disk every time.
+        self._zones: dict[str, ZoneInfo] = {}
         self.detector = detector
         self.keys: list[Key] = []
         self.rows: dict[tuple[str, str], int] = {}
@@ -64,8 +66,10 @@ class KeyTable:
         raise_from = []
         for service, region in names:
             limits = self._policies.limits(service, region)
+            timezone = self._regions.get(region, Region()).timezone
+            self._zones[timezone] = ZoneInfo(timezone)
             self.rows[service, region] = len(self.keys)
-            self.keys.append(Key(service, region, limits, self._regions.get(region, Region()).timezone))
+            self.keys.append(Key(service, region, limits, timezone))
             judged = limits.enabled and service != SENSOR
             raise_from.append((limits.raise_above or 1) if judged else UNREACHABLE)
         added = len(raise_from)
@@ -92,13 +96,18 @@ class KeyTable:
         self.raise_from = self.raise_from[:last]
         self.detector.resize(last)
 
+    def ongoing(self, service: str) -> list[Ongoing]:
+        """Return the open incidents of a service."""
+        machines = [self.keys[row].machine for row in np.flatnonzero(self.is_open) if self.keys[row].service == service]
+        return [machine.incident for machine in machines if machine.incident is not None]
+
     def local_offsets_s(self, bin_ms: int) -> NDArray[np.int64]:
         """Return how many seconds each key's civil time is ahead of UTC at `bin_ms`, shape (K,)."""
         moment = datetime.fromtimestamp(bin_ms / 1000, UTC)
-        offsets = {zone: _offset_s(zone, moment) for zone in {key.timezone for key in self.keys}}
+        offsets = {name: _offset_s(zone, moment) for name, zone in self._zones.items()}
         return np.fromiter((offsets[key.timezone] for key in self.keys), np.int64, len(self.keys))
 
 
-def _offset_s(timezone: str, moment: datetime) -> int:
-    offset = moment.astimezone(ZoneInfo(timezone)).utcoffset()
+def _offset_s(zone: ZoneInfo, moment: datetime) -> int:
+    offset = moment.astimezone(zone).utcoffset()
     return int(offset.total_seconds()) if offset else 0

@@ -151,3 +151,30 @@ class DetectMetrics:
                 gauge.labels(*key).set(float("nan") if value is None else value)
             for state in _STATES:
                 self._state.labels(*key, state).set(state == level.state)
+
+
+class NotifyMetrics:
+    """Metrics of the notify stage.
+
+    Parameters
+    ----------
+    registry
+        Where they are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._alerts = Counter("tocsin_notify_alerts_total", "Alerts sent.", ["kind"], registry=registry)
+        self._repeated = Counter(
+            "tocsin_facts_repeated_total", "Transitions stated again: after a restart.", registry=registry
+        )
+        self._contradicted = Counter(
+            "tocsin_facts_contradicted_total", "Transitions stated again with another value: a bug.", registry=registry
+        )
+
+    def alerted(self, kind: str) -> None:
+        """Take in an alert."""
+        self._alerts.labels(kind).inc()
+
+    def repeated(self, *, contradicted: bool) -> None:
+        """Take in a transition that was stated before."""
+        (self._contradicted if contradicted else self._repeated).inc()

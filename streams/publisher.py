@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import faust
 import structlog
-from aiokafka.errors import KafkaError
-from faust.exceptions import ProducerSendError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
+from faust.exceptions import NotReady, ProducerSendError
 
 log = structlog.get_logger(__name__)
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
+#: How long an acknowledgement may take before the worker is called not ready.
+SLOW_S = 10.0
+
+
+class PublishError(Exception):
+    """Kafka will never take a record, or the producer can send no more: trying again is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,46 +47,73 @@ class Publisher:
 
     def __init__(self, app: faust.App) -> None:
         self._app = app
-        self._failures = 0
+        #: When each publication that is under way began, by the monotonic clock.
+        self._begun_s: dict[object, float] = {}
 
     async def publish(self, records: Iterable[Outgoing], wanted: Callable[[], bool] = lambda: True) -> bool:
-        """Return True once all records are acknowledged, False if they are no longer `wanted` before that."""
+        """Publish records.
+
+        Returns
+        -------
+        bool
+            True once all are acknowledged; False if they are no longer `wanted` before that, or the app ends.
+
+        Raises
+        ------
+        PublishError
+            If they never can be.
+        """
         pending = list(records)
         delay_s = _FIRST_DELAY_S
-        while pending:
-            pending = await self._attempt(pending)
-            if not pending:
-                break
-            if not wanted():
-                return False
-            self._failures += 1
-            log.warning("publishing failed, trying again", records=len(pending), delay_s=delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
-        self._failures = 0
+        publication = object()
+        self._begun_s[publication] = time.monotonic()
+        try:
+            while pending := await self._attempt(pending):
+                if not wanted():
+                    return False
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+        except (NotReady, ProducerClosed):
+            return False
+        finally:
+            del self._begun_s[publication]
         return True
 
     def troubles(self, stage: str) -> list[str]:
-        """Return a line if the broker does not take what is published."""
-        return [f"{stage}: facts are not acknowledged, {self._failures} tries so far"] if self._failures else []
+        """Return a line if Kafka does not take what is published."""
+        waiting_s = time.monotonic() - min(list(self._begun_s.values()), default=time.monotonic())
+        return [f"{stage}: facts are not acknowledged for {waiting_s:.0f} s"] if waiting_s > SLOW_S else []
 
     async def _attempt(self, records: Sequence[Outgoing]) -> list[Outgoing]:
         """Send all records and return those that were not acknowledged."""
+        sent: list[Awaitable[object]] = []
+        errors: list[BaseException] = []
         try:
-            sent = [
-                await self._app.producer.send(
-                    record.topic, record.key, record.value, record.partition, None, list(record.headers)
+            for record in records:
+                headers = list(record.headers)
+                sent.append(
+                    await self._app.producer.send(
+                        record.topic, record.key, record.value, record.partition, None, headers
+                    )
                 )
-                for record in records
-            ]
-        except (ProducerSendError, KafkaError) as error:
-            log.warning("sending failed", error=str(error) or type(error).__name__)
-            return list(records)
+        except ProducerSendError as error:
+            errors.append(error.__cause__ or error)
         results = await asyncio.gather(*sent, return_exceptions=True)
-        failed = []
-        for record, result in zip(records, results, strict=True):
-            if isinstance(result, KafkaError):
-                failed.append(record)
-            elif isinstance(result, BaseException):
-                raise result
+        failed = [record for record, result in zip(records, results, strict=False) if isinstance(result, BaseException)]
+        failed += records[len(sent) :]
+        errors += [result for result in results if isinstance(result, BaseException)]
+        for each in errors:
+            _raise_unless_passing(each, failed[0])
+        if errors:
+            log.warning("publishing failed", records=len(failed), error=str(errors[0]) or type(errors[0]).__name__)
         return failed
+
+
+def _raise_unless_passing(error: BaseException, record: Outgoing) -> None:
+    """Raise what another attempt to send `record` and others would meet again."""
+    if isinstance(error, KafkaTimeoutError) or (isinstance(error, KafkaError) and error.retriable):
+        return
+    if isinstance(error, KafkaError) and not isinstance(error, ProducerClosed):
+        reason = str(error) or type(error).__name__
+        raise PublishError(f"cannot publish to {record.topic} partition {record.partition}: {reason}") from error
+    raise error

@@ -44,7 +44,7 @@ class Replay:
         ]
         self._offsets = [0] * len(self._counters)
         partitions = range(settings.kafka.counts_partitions)
-        self._mergers = [BinMerger(settings, floor_ms=None, blind_until_ms=None, gapped=False) for _ in partitions]
+        self._mergers = [BinMerger(settings) for _ in partitions]
         self._positions = [0 for _ in partitions]
         self._detections = [Detection(settings, complete(baselines.get(each, ()))) for each in partitions]
         self.rejected: Counter[str] = Counter()
@@ -64,6 +64,31 @@ class Replay:
         flush_records
             How many records to count between two flushes; it changes when a bin is judged, never how.
         """
+        for partition, bin_ in self._bins(records, flush_records):
+            yield self._detections[partition].judge(bin_)
+
+    def history(self, records: Iterable[LogRecord]) -> Iterator[tuple[int, dict[tuple[str, str], int]]]:
+        """Read a log to its end, judge nothing, and yield what `backfill` learns from.
+
+        Yields
+        ------
+        tuple
+            Start of each bin in milliseconds, ascending, and its reports by (service, region); without the bins that
+            not every source covers.
+        """
+        partitions = range(self._settings.kafka.counts_partitions)
+        waiting: dict[int, dict[int, Bin]] = defaultdict(dict)
+        for partition, bin_ in self._bins(records, FLUSH_RECORDS):
+            parts = waiting[bin_.bin_ms]
+            parts[partition] = bin_
+            if len(parts) == len(partitions):
+                del waiting[bin_.bin_ms]
+                if bin_.covered == bin_.sources:
+                    kinds = {name: own for part in parts.values() for name, own in part.kinds.items()}
+                    yield bin_.bin_ms, {name: sum(own.values()) for name, own in kinds.items()}
+
+    def _bins(self, records: Iterable[LogRecord], flush_records: int) -> Iterator[tuple[int, Bin]]:
+        """Yield the complete bins of each counts partition, in order."""
         iterator = iter(records)
         while batch := list(islice(iterator, flush_records)):
             self._count(batch)
@@ -85,7 +110,7 @@ class Replay:
             )
             self.rejected.update(str(each.reason) for each in rejected)
 
-    def _flush(self) -> Iterator[Judgement]:
+    def _flush(self) -> Iterator[tuple[int, Bin]]:
         for counter in self._counters:
             flush = counter.flush()
             if flush is None:
@@ -95,7 +120,7 @@ class Replay:
                     self._mergers[partition].add(self._positions[partition], record)
                     self._positions[partition] += 1
                     for bin_ in self._mergers[partition].complete():
-                        yield self._detections[partition].judge(bin_)
+                        yield partition, bin_
 
 
 def backfill(
@@ -111,25 +136,19 @@ def backfill(
         Start of each bin in milliseconds, ascending, and its reports by (service, region); bins without a record
         of their own are taken for not observed.
     """
-    partitions = range(settings.kafka.counts_partitions)
-    detections = [Detection(settings, {}) for _ in partitions]
+    # one for all partitions: keys know nothing of each other, and all partitions hear the same of the sensor
+    detection = Detection(settings, {})
     last_ms = None
     for bin_ms, counts in history:
-        arrived = sum(counts.values())
-        for partition, detection in enumerate(detections):
-            kinds = {
-                name: {"": count}
-                for name, count in sorted(counts.items())
-                if service_partition(name[0], settings) == partition
-            }
-            detection.judge(Bin(bin_ms, kinds, arrived, covered=1, sources=1), publish=False)
+        kinds = {name: {"": count} for name, count in sorted(counts.items())}
+        detection.judge(Bin(bin_ms, kinds, sum(counts.values()), covered=1, sources=1), publish=False)
         last_ms = bin_ms
     if last_ms is None:
         return {}
-    return {
-        partition: detection.snapshot([*detection.services, SENSOR], last_ms)
-        for partition, detection in enumerate(detections)
-    }
+    services: dict[int, list[str]] = {partition: [] for partition in range(settings.kafka.counts_partitions)}
+    for service in detection.services:
+        services[service_partition(service, settings)].append(service)
+    return {partition: detection.snapshot([*own, SENSOR], last_ms) for partition, own in services.items()}
 
 
 class ContradictionError(Exception):

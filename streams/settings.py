@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -28,6 +29,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
+
+
 class Kafka(Section):
     """Where the cluster is and how its topics are laid out."""
 
@@ -38,6 +42,15 @@ class Kafka(Section):
     counts_partitions: Annotated[int, Field(ge=1, le=1024)] = 4
     replication_factor: Annotated[int, Field(ge=1, le=10)] = 1
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 10.0
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        addresses = [address.strip() for address in value.split(",")]
+        found = [_ADDRESS.fullmatch(address) for address in addresses]
+        if not all(match and int(match["port"] or 0) < 2**16 for match in found):
+            raise ValueError("must be host:port, or several with commas between them")
+        return ",".join(addresses)
 
 
 class Count(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -17,11 +17,12 @@ from streams.events import SENSOR, VERSION
 from streams.incidents import Ongoing
 from streams.outages import Ledger
 from streams.sensor import Sensor
+from streams.settings import SettingsError
 
 REGIONS_PER_PART = 200
 
 
-class DetectionChangedError(Exception):
+class DetectionChangedError(SettingsError):
     """A snapshot was written under other detection settings than this worker's."""
 
 
@@ -83,18 +84,31 @@ def unpack(key: bytes, value: bytes) -> Snapshot:
         If the record is not a snapshot that this version can read; the message names its key.
     """
     try:
-        return _decoder.decode(zlib.decompress(value))
+        snapshot = _decoder.decode(zlib.decompress(value))
     except (zlib.error, msgspec.MsgspecError) as error:
         raise ValueError(f"baseline {key.decode(errors='replace')!r} cannot be read: {error}") from error
+    if snapshot.version != VERSION:
+        raise ValueError(
+            f"baseline {key.decode(errors='replace')!r} is of version {snapshot.version}, this is version {VERSION}"
+        )
+    return snapshot
 
 
 def complete(records: Iterable[tuple[bytes, bytes | None]]) -> dict[str, dict[int, list[Snapshot]]]:
     """Return the snapshots of which all parts are there: by service, then bin, parts in order.
 
+    Parts belong together if they were written under the same settings, in as many parts: others are left from a
+    worker that had other settings.
+
     Parameters
     ----------
     records
         Key and value of every record of one baselines partition, in log order; None is a tombstone.
+
+    Raises
+    ------
+    ValueError
+        If a record is not a snapshot that this version can read; the message names its key.
     """
     latest: dict[bytes, bytes] = {}
     for key, value in records:
@@ -102,18 +116,15 @@ def complete(records: Iterable[tuple[bytes, bytes | None]]) -> dict[str, dict[in
             latest.pop(key, None)
         else:
             latest[key] = value
-    found: dict[str, dict[int, list[Snapshot]]] = defaultdict(lambda: defaultdict(list))
+    together: dict[tuple[str, int, str, int], list[Snapshot]] = defaultdict(list)
     for key, value in latest.items():
         snapshot = unpack(key, value)
-        found[snapshot.service][snapshot.bin_ms].append(snapshot)
-    return {
-        service: {
-            bin_ms: sorted(parts, key=lambda part: part.part)
-            for bin_ms, parts in sorted(by_bin.items())
-            if len(parts) == parts[0].parts
-        }
-        for service, by_bin in found.items()
-    }
+        together[snapshot.service, snapshot.bin_ms, snapshot.detecting, snapshot.parts].append(snapshot)
+    found: dict[str, dict[int, list[Snapshot]]] = defaultdict(dict)
+    for (service, bin_ms, _, count), parts in together.items():
+        if len(parts) == count:
+            found[service][bin_ms] = sorted(parts, key=lambda part: part.part)
+    return dict(found)
 
 
 class SnapshotBook:
@@ -123,53 +134,74 @@ class SnapshotBook:
     ----------
     bin_ms
         Length of a bin in milliseconds.
+    snapshots
+        The complete snapshots that the log holds to begin with, by service and bin.
+    floor_ms
+        The first bin that will be judged, if an earlier life has committed one.
     """
 
-    def __init__(self, bin_ms: int) -> None:
+    def __init__(
+        self, bin_ms: int, snapshots: Mapping[str, Mapping[int, list[Snapshot]]] = {}, floor_ms: int | None = None
+    ) -> None:
         self._bin_ms = bin_ms
-        self._born: dict[str, int] = {}
+        #: The first bin that each service with state needs.
+        self._needed_ms: dict[str, int] = {}
+        #: Number of parts by service and bin.
         self._acknowledged: dict[str, dict[int, int]] = defaultdict(dict)
-        self._gone: dict[str, int] = {}
+        #: What services that have lost their state leave behind, each with the bin of the loss.
+        self._left: list[tuple[int, str, dict[int, int]]] = []
+        for service, by_bin in snapshots.items():
+            for snapshot_ms, parts in by_bin.items():
+                self.acknowledged(service, snapshot_ms, len(parts))
+            # A floor is above no living service's newest snapshot.
+            if floor_ms is not None and max(by_bin) + bin_ms < floor_ms:
+                self.gone(service, max(by_bin))
+
+    @property
+    def services(self) -> Set[str]:
+        """The services that have state, the sensor among them."""
+        return self._needed_ms.keys()
 
     def born(self, service: str, bin_ms: int) -> None:
         """Note that a service has state from this bin on; before it, there is nothing to restore."""
-        self._born[service] = bin_ms
-        self._gone.pop(service, None)
+        self._needed_ms[service] = bin_ms
 
     def gone(self, service: str, bin_ms: int) -> None:
         """Note that a service has lost its last key in this bin."""
-        self._born.pop(service, None)
-        self._gone[service] = bin_ms
+        del self._needed_ms[service]
+        self._left.append((bin_ms, service, self._acknowledged.pop(service, {})))
 
     def acknowledged(self, service: str, bin_ms: int, parts: int) -> None:
         """Note that all parts of a snapshot are in the log."""
         self._acknowledged[service][bin_ms] = parts
+        after_ms = bin_ms + self._bin_ms
+        if service == SENSOR:
+            self._needed_ms.setdefault(SENSOR, after_ms)  # which snapshot counts depends on the floor: see there
+        else:
+            self._needed_ms[service] = max(after_ms, self._needed_ms.get(service, after_ms))
 
     def floor_ms(self, next_ms: int) -> int:
         """Return the first bin that a restart must judge, given the next one that has not been judged."""
-        floor_ms = next_ms
-        for service in self._born.keys() | (self._acknowledged.keys() - self._gone.keys()):
-            if service != SENSOR:
-                newest = max(self._acknowledged[service], default=None)
-                needed_ms = self._born[service] if newest is None else newest + self._bin_ms
-                floor_ms = min(floor_ms, needed_ms)
-        # the sensor is stepped in every bin, so its state must be the one just before the first of them
-        older = [bin_ms for bin_ms in self._acknowledged[SENSOR] if bin_ms < floor_ms]
-        if older:
-            return min(floor_ms, max(older) + self._bin_ms)
-        return min(floor_ms, self._born.get(SENSOR, floor_ms))
+        needed_ms = [needed_ms for service, needed_ms in self._needed_ms.items() if service != SENSOR]
+        floor_ms = min(next_ms, *needed_ms) if needed_ms else next_ms
+        # The sensor is stepped in every bin, so its state must be the one just before the first of them.
+        older = [bin_ms + self._bin_ms for bin_ms in self._acknowledged[SENSOR] if bin_ms < floor_ms]
+        return max(older) if older else min(floor_ms, self._needed_ms.get(SENSOR, floor_ms))
 
     def obsolete(self, floor_ms: int) -> Iterator[tuple[str, bytes]]:
         """Remove and yield service and key of every snapshot that no restart from `floor_ms` on can use."""
         for service, by_bin in self._acknowledged.items():
             usable = [bin_ms for bin_ms in by_bin if service != SENSOR or bin_ms < floor_ms]
-            newest = max(usable, default=None)
-            gone_ms = self._gone.get(service)
-            for bin_ms in list(by_bin):
-                dead = gone_ms is not None and bin_ms <= gone_ms < floor_ms
-                if dead or (newest is not None and bin_ms < newest):
-                    for part in range(by_bin.pop(bin_ms)):
-                        yield service, _key(service, bin_ms, part)
+            for bin_ms in [bin_ms for bin_ms in by_bin if bin_ms < max(usable, default=bin_ms)]:
+                yield from _keys(service, bin_ms, by_bin.pop(bin_ms))
+        for _, service, by_bin in (left for left in self._left if left[0] < floor_ms):
+            for bin_ms, parts in by_bin.items():
+                yield from _keys(service, bin_ms, parts)
+        self._left = [left for left in self._left if left[0] >= floor_ms]
+
+
+def _keys(service: str, bin_ms: int, parts: int) -> Iterator[tuple[str, bytes]]:
+    return ((service, _key(service, bin_ms, part)) for part in range(parts))
 
 
 def _key(service: str, bin_ms: int, part: int) -> bytes:

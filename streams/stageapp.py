@@ -25,6 +25,13 @@ class StageApp(faust.App):
 
     stage: Stage
 
+    def troubles(self, now_s: float) -> list[str]:
+        """Return why this worker is not ready, one line each; `now_s` is the wall clock's. Any thread may ask."""
+        consumer = self._consumer
+        if not (isinstance(consumer, ChunkConsumer) and consumer.in_contact):
+            return [f"{self.conf.id}: no contact with Kafka"]
+        return self.stage.troubles(now_s)
+
     def chunks(self, topic: str) -> TopicT:
         """Return a channel of the chunks of a topic."""
         return self.topic(topic, schema=ChunkSchema(), maxsize=WAITING_CHUNKS)
@@ -35,13 +42,16 @@ class StageApp(faust.App):
         assert isinstance(consumer, ChunkConsumer)
         return consumer.is_current(chunk)
 
+    def _create_directories(self) -> None:
+        """Create none: Faust would put them into the current directory, for tables that no stage has."""
+
 
 def stage_app(settings: Settings, name: str) -> StageApp:
     """Return an app without agents for the stage `name`; its consumer group is `<prefix>-<name>`."""
     session_s = settings.kafka.session_timeout_s
     return StageApp(
         f"{settings.kafka.prefix}-{name}",
-        broker=[URL(f"{SCHEME}://{address.strip()}") for address in settings.kafka.bootstrap_servers.split(",")],
+        broker=[URL(f"{SCHEME}://{address}") for address in settings.kafka.bootstrap_servers.split(",")],
         agent_supervisor=CrashingSupervisor,
         autodiscover=False,
         broker_commit_interval=COMMIT_S,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,61 +39,63 @@ class Topic:
 
     name: str
     partitions: int
-    key: str
+    #: The setting of `[kafka]` that says how many.
+    partitions_key: str
     config: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names of all topics of a deployment."""
+    """The names of all topics of a deployment, and what their records are keyed by."""
 
     prefix: str
 
     @property
     def reports(self) -> str:
-        """What people say, written by anybody."""
+        """What people say, written by anybody; by reporter, if there is a key."""
         return f"{self.prefix}.reports"
 
     @property
     def dead_letters(self) -> str:
-        """Records of the reports topic that are no reports."""
+        """Records of the reports topic that are no reports; by topic/partition/offset."""
         return f"{self.prefix}.reports.dlq"
 
     @property
     def counts(self) -> str:
-        """Frames, marks and gaps."""
+        """Frames, marks and gaps; by source partition."""
         return f"{self.prefix}.counts"
 
     @property
     def baselines(self) -> str:
-        """Snapshots of detector state."""
+        """Snapshots of detector state; by service/bin/part."""
         return f"{self.prefix}.baselines"
 
     @property
     def incidents(self) -> str:
-        """Transitions of incidents."""
+        """Transitions of incidents; by incident id/sequence number."""
         return f"{self.prefix}.incidents"
 
     @property
     def outages(self) -> str:
-        """Outages after each change."""
+        """Outages after each change; by outage id/sequence number."""
         return f"{self.prefix}.outages"
 
     @property
     def levels(self) -> str:
-        """Every service in every bin."""
+        """Every service in every bin; by service."""
         return f"{self.prefix}.levels"
 
     @property
     def alerts(self) -> str:
-        """What a pager should hear."""
+        """What a pager should hear; by service."""
         return f"{self.prefix}.alerts"
 
 
 def layout(settings: Settings) -> list[Topic]:
     """Return every topic of a deployment as it should be."""
     topics = Topics(settings.kafka.prefix)
-    sources, services = settings.kafka.reports_partitions, settings.kafka.counts_partitions
+    by_source = settings.kafka.reports_partitions, "reports_partitions"
+    by_service = settings.kafka.counts_partitions, "counts_partitions"
     if settings.kafka.clock == "broker":
         reports = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(7 * DAY_MS)}
     else:
@@ -110,20 +112,19 @@ def layout(settings: Settings) -> list[Topic]:
         return {"cleanup.policy": policy, "retention.ms": str(days * DAY_MS)}
 
     return [
-        Topic(topics.reports, sources, "reporter (or none)", {"cleanup.policy": "delete", **reports}),
+        Topic(topics.reports, *by_source, {"cleanup.policy": "delete", **reports}),
         Topic(
             topics.dead_letters,
-            sources,
-            "topic/partition/offset",
+            *by_source,
             # a record of the greatest size still has room for the headers that say what is wrong with it
             {**keep(30, "compact,delete"), "max.message.bytes": str(DEAD_LETTER_BYTES)},
         ),
-        Topic(topics.counts, services, "source partition", keep(2)),
-        Topic(topics.baselines, services, "service/bin/part", {"cleanup.policy": "compact"}),
-        Topic(topics.incidents, services, "incident id/sequence number", keep(400, "compact,delete")),
-        Topic(topics.outages, services, "outage id/sequence number", keep(400, "compact,delete")),
-        Topic(topics.levels, services, "service", keep(7)),
-        Topic(topics.alerts, services, "service", keep(30)),
+        Topic(topics.counts, *by_service, keep(2)),
+        Topic(topics.baselines, *by_service, {"cleanup.policy": "compact"}),
+        Topic(topics.incidents, *by_service, keep(400, "compact,delete")),
+        Topic(topics.outages, *by_service, keep(400, "compact,delete")),
+        Topic(topics.levels, *by_service, keep(7)),
+        Topic(topics.alerts, *by_service, keep(30)),
     ]
 
 
@@ -133,7 +134,9 @@ class Cluster:
     Raises
     ------
     UnreachableError
-        If no broker answers; the message says which address was tried.
+        If no broker answers, now or at any step until the context ends; the message says which address was tried.
+    TopicsError
+        If the cluster refuses an answer.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -150,12 +153,18 @@ class Cluster:
     def __enter__(self) -> Cluster:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._admin.close()
+        if isinstance(error, KafkaError):
+            address = self._settings.kafka.bootstrap_servers
+            if error.retriable:
+                raise unreachable(address, error) from None
+            raise TopicsError(f"Kafka at {address} refuses to tell of its topics: {error}") from None
 
     def create(self) -> list[str]:
         """Create the topics that do not exist and return their names."""
-        missing = [topic for topic in self._wanted if topic.name not in set(self._admin.list_topics())]
+        existing = set(self._admin.list_topics())
+        missing = [topic for topic in self._wanted if topic.name not in existing]
         replication = self._settings.kafka.replication_factor
         durable = {"min.insync.replicas": str(min(2, replication)), "unclean.leader.election.enable": "false"}
         new = [
@@ -176,20 +185,27 @@ class Cluster:
         existing = set(self._admin.list_topics())
         self._admin.delete_topics([topic.name for topic in self._wanted if topic.name in existing])
 
-    def findings(self) -> Iterator[str]:
-        """Yield what is wrong with the cluster's topics, one line each; nothing if all is well."""
+    def require(self, *names: str) -> None:
+        """Raise a TopicsError if there are findings about these topics."""
+        findings = list(self.findings(names))
+        if findings:
+            raise TopicsError("\n".join(findings))
+
+    def findings(self, names: Collection[str] = ()) -> Iterator[str]:
+        """Yield what is wrong with these topics of the deployment, all if none is named, one line each."""
         existing = {topic["name"]: topic for topic in self._admin.describe_topics()}
         for wanted in self._wanted:
+            if names and wanted.name not in names:
+                continue
             topic = existing.get(wanted.name)
             if topic is None:
                 yield f"topic {wanted.name} does not exist: run `tocsin topics create`"
                 continue
             partitions = topic["partitions"]
             if len(partitions) != wanted.partitions:
-                key = "reports_partitions" if wanted.name.endswith(".reports") else "counts_partitions"
                 yield (
-                    f"topic {wanted.name} has {len(partitions)} partitions, kafka.{key} is {wanted.partitions}: "
-                    "change the setting, or drain to a new kafka.prefix"
+                    f"topic {wanted.name} has {len(partitions)} partitions, kafka.{wanted.partitions_key} is "
+                    f"{wanted.partitions}: change the setting, or drain to a new kafka.prefix"
                 )
             least = min((len(partition["replica_nodes"]) for partition in partitions), default=0)
             if least < self._settings.kafka.replication_factor:

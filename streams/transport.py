@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 import faust
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
@@ -26,8 +26,17 @@ from streams.chunks import BatchReader, Chunk
 
 log = structlog.get_logger(__name__)
 
+#: How long Kafka may wait for new records before it answers a fetch.
+FETCH_WAIT_MS = 100
+#: How long to wait before a stage whose start has met an error of Kafka's is started again.
+START_AGAIN_S = 1.0
+
 SCHEME = "tocsin"
 TRANSPORTS.aliases[SCHEME] = f"{__name__}:ChunkTransport"
+
+
+class PositionLostError(Exception):
+    """The next record to read is gone: deleted by retention, or truncated."""
 
 
 class Committed(NamedTuple):
@@ -80,13 +89,20 @@ class ChunkSchema(faust.Schema[None, Chunk]):
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that talks to Kafka: fetches chunks, commits rebuild points, knows which assignment is current."""
 
-    #: Number of the current assignment; chunks and commits of another one are void.
+    #: Number of the current assignment; chunks and commits of another one are void. The time between a revocation
+    #: and the assignment that follows has a number too, under which nothing is read.
     assignment_number = 0
     _reading = False
+    _committing: asyncio.Future[None] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._readers: dict[TP, BatchReader] = {}
+
+    @property
+    def in_contact(self) -> bool:
+        """Whether the broker that leads the group is known and answered last."""
+        return self._consumer is not None and self._consumer._coordinator.coordinator_id is not None
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -94,14 +110,26 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         # a position that is gone must be an error: nothing resets offsets silently
         consumer._auto_offset_reset = "none"
+        # while Kafka waits for records of some partitions, nothing can be fetched of the others; Faust fixes 1.5 s
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Void the assignment before anything else can be delivered under it."""
-        self._reading = False
-        self.assignment_number += 1
-        self._readers.clear()
+        self._void()
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Give the assignment a number of its own: what was begun since the revocation does not know of it."""
+        self._void()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def _void(self) -> None:
+        self.assignment_number += 1
+        self._reading = False
+        self._readers.clear()
+        if self._committing is not None:
+            self._committing.cancel()  # else aiokafka could send it again in the name of the next generation
 
     async def committed(self) -> tuple[int, dict[TP, Committed]]:
         """Return the number of the assignment and what Kafka knows of its partitions."""
@@ -121,16 +149,15 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             known[TP(tp.topic, tp.partition)] = Committed(offset, metadata or "", log_starts[tp], log_ends[tp])
         return number, known
 
-    async def begin(self, number: int, positions: Mapping[TP, int]) -> bool:
+    async def begin(self, number: int, positions: Mapping[TP, int]) -> None:
         """Seek to `positions` and begin to read, unless assignment `number` is over."""
         if number != self.assignment_number:
-            return False
+            return
         consumer = self._ensure_consumer()
         for tp, offset in positions.items():
             consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
         self._readers.clear()
         self._reading = True
-        return True
 
     async def commit_points(self, number: int, points: Mapping[TP, CommitPoint]) -> bool:
         """Commit `points`, unless assignment `number` is over; the broker fences what slips through here."""
@@ -140,11 +167,16 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(point.offset, point.metadata)
             for tp, point in points.items()
         }
-        try:
-            await self._ensure_consumer().commit(offsets)
-        except KafkaError as error:  # the facts are published; the next commit covers this one
+        self._committing = asyncio.ensure_future(self._ensure_consumer().commit(offsets))
+        await asyncio.wait({self._committing})
+        if self._committing.cancelled():
+            return False
+        error = self._committing.exception()
+        if isinstance(error, KafkaError):  # the facts are published; the next commit covers this one
             log.warning("commit refused", error=str(error) or type(error).__name__)
             return False
+        if error is not None:
+            raise error
         return True
 
     async def _fetch_records(
@@ -162,7 +194,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             if not chunks:
                 waiter = fetcher._create_fetch_waiter()
                 await asyncio.wait([waiter], timeout=timeout)
-                waiter.cancel()
+                if waiter.done():
+                    waiter.result()  # raises what the group cannot go on with, such as a missing right
+                else:
+                    waiter.cancel()
                 chunks = self._ready_chunks(fetcher, active_partitions)
         return chunks
 
@@ -182,7 +217,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 del fetcher._records[key]
                 fetcher._notify(fetcher._wait_consume_future)
             if isinstance(result, FetchError):
-                result.check_raise()
+                _raise(tp, result._error)
             if chunk is not None and chunk.end > chunk.start:
                 chunks[tp] = [chunk]
         return chunks
@@ -198,12 +233,23 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         return chunk, reader.exhausted
 
 
+def _raise(tp: TP, error: Exception) -> NoReturn:
+    if isinstance(error, OffsetOutOfRangeError):
+        [offset] = error.args[0].values()
+        raise PositionLostError(
+            f"{tp.topic} partition {tp.partition}: the record at offset {offset} is gone, deleted by retention or "
+            "truncated; a start states what is missing as a gap"
+        )
+    raise error
+
+
 class ChunkConsumer(driver.Consumer):
     """A consumer that yields chunks and commits what the stage of its app says."""
 
     _thread: ChunkConsumerThread
     #: The assignment whose state the stage holds.
     assignment_number = -1
+    _starting: asyncio.Future[None] | None = None
 
     @property
     def _stage(self) -> Stage:
@@ -213,24 +259,42 @@ class ChunkConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def in_contact(self) -> bool:
+        """Whether Kafka answers."""
+        return self._thread.in_contact
+
     def is_current(self, chunk: Chunk) -> bool:
         """Return whether `chunk` belongs to the assignment that the stage was started for."""
         return chunk.assignment == self.assignment_number == self._thread.assignment_number
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is covered, then drop the state: after a rebalance nothing of before may be used."""
+        """Drop the state: after a rebalance nothing of before may be used."""
         self.assignment_number = -1
+        if self._starting is not None:
+            self._starting.cancel()
         self._stage.stop()
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """Start the stage at positions of its own choice; Faust calls this once per assignment."""
-        number, known = await self._thread.call_thread(self._thread.committed)
-        for tp in known:
-            self._read_offset[tp] = None
-        positions = await self._stage.start(known)
-        if await self._thread.call_thread(self._thread.begin, number, positions):
-            self.assignment_number = number
+        """Have the stage started; Faust calls this once per assignment, and ends in silence if it takes long."""
+        if self._starting is not None:
+            self._starting.cancel()
+        self._starting = self.add_future(self._start_stage())
+
+    async def _start_stage(self) -> None:
+        """Start the stage at positions of its own choice."""
+        while True:
+            try:
+                number, known = await self._thread.call_thread(self._thread.committed)
+                positions = await self._stage.start(known)
+                self.assignment_number = number
+                await self._thread.call_thread(self._thread.begin, number, positions)
+            except KafkaError as error:
+                log.warning("the stage did not start, trying again", error=str(error) or type(error).__name__)
+                await asyncio.sleep(START_AGAIN_S)
+            else:
+                return
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Yield the chunks that are ready, one message each."""
@@ -239,6 +303,7 @@ class ChunkConsumer(driver.Consumer):
             for chunk in chunks:
                 if self.should_stop or not self.is_current(chunk):
                     return
+                self._read_offset[tp] = None  # else Faust would drop what a restart reads again, and note holes
                 yield tp, self._to_message(tp, chunk)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
@@ -260,8 +325,8 @@ class ChunkConsumer(driver.Consumer):
             await self._stage.committed(points)
         return True
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Ignore holes in offsets: commits do not come from acks here."""
+    def on_buffer_full(self, tp: TP) -> None:
+        """Let the queue's bound hold reading back: Faust would sleep a second once every partition is waiting."""
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Leave stalls to the worker's own watchdog: Faust compares two different clocks here."""

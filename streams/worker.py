@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from streams.app import APPS
 from streams.health import HealthServer
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError
 from streams.stageapp import StageApp
 from streams.topics import Cluster, TopicsError, UnreachableError
 
@@ -36,7 +37,8 @@ def run_stage(settings: Settings, name: str, *, apply_settings: bool = False) ->
     Returns
     -------
     int
-        The exit code: 0 when told to stop, 2 if the topics do not fit the settings, 70 if the stage could not go on.
+        The exit code: 0 when told to stop, 2 if what Kafka holds does not fit the settings, 70 if the stage could not
+        go on.
 
     Raises
     ------
@@ -53,7 +55,7 @@ async def _run_stage(settings: Settings, name: str, *, apply_settings: bool) -> 
     def troubles() -> list[str]:
         if not running:
             return [f"{name}: waiting for Kafka at {settings.kafka.bootstrap_servers}"]
-        return running[0].stage.troubles(time.time())
+        return running[0].troubles(time.time())
 
     port = settings.worker.http_port + STAGES.index(name) if settings.worker.http_port else 0
     health = HealthServer(registry, troubles, settings.worker.http_host, port)
@@ -107,9 +109,10 @@ async def _run_app(app: StageApp, stop: asyncio.Event) -> int:
     await asyncio.wait({starting, crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and starting.exception() is None:
         await asyncio.wait({crashed, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    failed = not stop.is_set()
-    if failed:
+    code = EXIT_FINE
+    if not stop.is_set():
         reason = app.crash_reason or (starting.exception() if starting.done() else None)
+        code = EXIT_SETTINGS if isinstance(reason, SettingsError) else EXIT_GAVE_UP
         log.error("the stage cannot go on", reason=f"{type(reason).__name__}: {reason}")
     try:
         await asyncio.wait_for(app.stop(), STOP_S)
@@ -118,7 +121,7 @@ async def _run_app(app: StageApp, stop: asyncio.Event) -> int:
     # Faust's threads may outlive a crash; nothing is lost, for the last commit is a rebuild point
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(EXIT_GAVE_UP if failed else EXIT_FINE)
+    os._exit(code)
 
 
 def end_with_parent() -> None:
@@ -143,19 +146,36 @@ class Workers:
         Which stages to run.
     environment
         What the children get in addition to this process's environment.
+    output
+        The file that takes what the children print and log, if not this process's own output.
     """
 
     def __init__(
-        self, command: Sequence[str], stages: Sequence[str] = STAGES, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        stages: Sequence[str] = STAGES,
+        environment: Mapping[str, str] | None = None,
+        output: IO[bytes] | None = None,
     ) -> None:
         self._command = list(command)
         self._environment = {**os.environ, **(environment or {})}
-        self.children: dict[str, subprocess.Popen[bytes]] = {stage: self._spawn(stage) for stage in stages}
+        self._output = output
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            for stage in stages:
+                self.children[stage] = self._spawn(stage)
+        except BaseException:  # Ctrl-C too: nobody else knows of those that run
+            self.end()
+            raise
         self._delays_s = dict.fromkeys(stages, _FIRST_DELAY_S)
 
     def _spawn(self, stage: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*self._command, stage, "--end-with-parent"], stdin=subprocess.PIPE, env=self._environment
+            [*self._command, stage, "--end-with-parent"],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=self._output,
+            env=self._environment,
         )
 
     def watch(self, stop: threading.Event) -> int:

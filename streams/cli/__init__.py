@@ -9,16 +9,37 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from streams.broker import BrokerError
+from streams.cli.backfill import backfill
+from streams.cli.broker import broker
 from streams.cli.check_config import check_config
 from streams.cli.context import ExitCode, Options, overrides
+from streams.cli.demo import demo
+from streams.cli.incidents import incidents
+from streams.cli.produce import produce
+from streams.cli.replay import replay
+from streams.cli.simulate import simulate
 from streams.cli.topics import topics
 from streams.cli.worker import worker
+from streams.demo import DemoError
 from streams.health import PortError
+from streams.intake import IntakeError
+from streams.reportlog import ReportLogError
+from streams.scenarios import ScenarioError
 from streams.settings import SettingsError
 from streams.topics import TopicsError
 
 #: What can be wrong outside of this program; the message is for whoever called it.
-EXPECTED = (SettingsError, TopicsError, PortError)
+EXPECTED = (
+    SettingsError,
+    TopicsError,
+    PortError,
+    BrokerError,
+    DemoError,
+    IntakeError,
+    ReportLogError,
+    ScenarioError,
+)
 
 
 class Commands(TyperGroup):
@@ -31,11 +52,16 @@ class Commands(TyperGroup):
         except EXPECTED as error:
             typer.echo(error, err=True)
             raise typer.Exit(ExitCode.USAGE) from None
+        except OSError as error:
+            if error.filename is None:
+                raise  # no file of the user's; a pipe that nobody reads any more is typer's business
+            typer.echo(f"{error.filename}: {error.strerror}", err=True)
+            raise typer.Exit(ExitCode.USAGE) from None
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(check_config)
-app.command()(worker)
+for command in (demo, worker, broker, simulate, produce, replay, backfill, incidents, check_config):
+    app.command()(command)
 app.add_typer(topics, name="topics")
 
 

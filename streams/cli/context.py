@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 
 import typer
 
+from streams.scenarios import Scenario
 from streams.settings import Settings, load
 
 
@@ -37,6 +41,13 @@ class Options:
             own += ["--settings", str(self.path)]
         return own + [part for key, value in self.overrides.items() for part in ("--set", f"{key}={value}")]
 
+    def advised(self, scenario: Scenario) -> Options:
+        """Return options with what the scenario asks for where the settings say nothing; say so on stderr."""
+        advice = scenario.advice(self.settings)
+        if "policy" in advice:
+            typer.echo(f"the settings have no [[policy]]; taking the scenario's: {limits(scenario)}", err=True)
+        return replace(self, overrides={**self.overrides, **advice})
+
     @cached_property
     def settings(self) -> Settings:
         """The settings of this run.
@@ -47,6 +58,28 @@ class Options:
             If a setting is wrong; leave it to the command group, which prints it and exits with `ExitCode.USAGE`.
         """
         return load(self.path, **self.overrides)
+
+
+def limits(scenario: Scenario) -> str:
+    """Return the limits that a scenario is meant for, in words."""
+    return "; ".join(
+        f"{policy.service} in {policy.region} raises from {policy.raise_above}, clears below {policy.clear_below}"
+        for policy in scenario.file.policies
+    )
+
+
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Within this context SIGTERM does what Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def overrides(assignments: list[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from streams.events import DAY_MS, MINUTE_MS
 from streams.scenarios.baseline import Baseline, Level, usual_counts
+from streams.settings import Settings
 
 BIN_MS = MINUTE_MS
 BIN = timedelta(milliseconds=BIN_MS)
@@ -95,6 +96,15 @@ class Silence(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     ends: Instant
 
 
+class Policy(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Limits in reports per window under which the scenario shows what it is about; as `[[policy]]` of the settings."""
+
+    service: str = "x"
+    region: str
+    raise_above: Annotated[int, msgspec.Meta(ge=1)]
+    clear_below: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class ScenarioFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A scenario file as it is written."""
 
@@ -107,6 +117,7 @@ class ScenarioFile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     regions: dict[str, Region]
     baseline: Baseline
     levels: tuple[Level, ...]
+    policies: tuple[Policy, ...] = ()
     outages: tuple[Outage, ...] = ()
     figures: tuple[Figure, ...] = ()
     bursts: tuple[Burst, ...] = ()
@@ -156,6 +167,21 @@ class Scenario:
     def services(self) -> list[str]:
         """The services, in the order of the file."""
         return list(dict.fromkeys(service for service, _ in self.counts))
+
+    def advice(self, settings: Settings) -> dict[str, str]:
+        """Return what the scenario asks for where `settings` say nothing.
+
+        Returns
+        -------
+        dict
+            JSON by dotted key, as `streams.settings.load` takes it: its limits if there is no policy at all, and its
+            regions as far as they are unknown.
+        """
+        regions = self.file.regions
+        asked: dict[str, Any] = {f"regions.{code}": regions[code] for code in regions if code not in settings.regions}
+        if self.file.policies and not settings.policy:
+            asked["policy"] = self.file.policies
+        return {key: msgspec.json.encode(value).decode() for key, value in asked.items()}
 
     @cached_property
     def total(self) -> int:
@@ -285,7 +311,8 @@ def _check(file: ScenarioFile) -> None:
     if unknown := {level.region for level in file.levels} - set(file.regions):
         raise ValueError(f"`levels` names regions that `regions` does not: {', '.join(sorted(unknown))}")
     series = {(level.service, level.region) for level in file.levels}
-    entries: tuple[Outage | Figure | Burst, ...] = (*file.outages, *file.figures, *file.bursts)
+    entries: tuple[Outage | Figure | Burst | Policy, ...]
+    entries = (*file.outages, *file.figures, *file.bursts, *file.policies)
     for entry in entries:
         if (entry.service, entry.region) not in series:
             raise ValueError(f"service {entry.service!r}, region {entry.region!r} has no entry in `levels`")

@@ -11,7 +11,7 @@ import structlog
 from faust.types import TP
 
 from streams.chunks import Chunk
-from streams.counting import BEGINNING_MS, Rebuild, SourceCounter, begin_of_log
+from streams.counting import BEGINNING_MS, CountingChangedError, Rebuild, SourceCounter, begin_of_log
 from streams.decode import Rejected
 from streams.events import TICK_KEY, CountsRecord, encode
 from streams.frames import facts, marks
@@ -147,7 +147,7 @@ class CountStage:
             return SourceCounter(self._settings, tp.partition, begin_of_log(self._settings))
         begin = _rebuild_point(known)
         if begin is not None and begin.counting != self._settings.counting:
-            raise StageError(
+            raise CountingChangedError(
                 f"{tp.topic} partition {tp.partition} was counted under settings {begin.counting}, this worker has "
                 f"{self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
                 "topic; drain to a new kafka.prefix to change them"

@@ -9,8 +9,9 @@ import msgspec
 import structlog
 from faust.types import TP
 
-from streams.bins import BinMerger
+from streams.bins import BinMerger, BinRebuild
 from streams.chunks import Chunk
+from streams.counting import CountingChangedError
 from streams.detection import Detection, Judgement
 from streams.events import Incident, Levels, decode, decode_counts, instant
 from streams.metrics import DetectMetrics
@@ -31,11 +32,10 @@ ReadPartition = Callable[[TP], Awaitable[list[tuple[bytes, bytes | None]]]]
 
 
 class Floor(msgspec.Struct, frozen=True):
-    """What Kafka keeps of a counts partition beside the offset: the first bin that a restart judges."""
+    """What Kafka keeps of a counts partition beside the offset: no snapshot that a restart needs is older."""
 
-    counting: str
     floor_ms: int
-    blind_until_ms: int | None
+    bins: BinRebuild
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +47,6 @@ class _Partition:
     book: SnapshotBook
     position: int
     commit: CommitPoint | None = None
-    floor_ms: int | None = None
 
 
 class DetectStage:
@@ -186,11 +185,11 @@ class DetectStage:
 
     async def _begin(self, tp: TP, known: Committed) -> _Partition:
         floor = self._floor(known)
-        if floor is not None and floor.counting != self._settings.counting:
-            raise StageError(
-                f"{tp.topic} partition {tp.partition} was judged under counting settings {floor.counting}, this worker "
-                f"has {self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
-                "topic; drain to a new kafka.prefix to change them"
+        if floor is not None and floor.bins.counting != self._settings.counting:
+            raise CountingChangedError(
+                f"{tp.topic} partition {tp.partition} was judged under counting settings {floor.bins.counting}, this "
+                f"worker has {self._settings.counting}: [count] and the partition numbers are fixed for the life of a "
+                "counts topic; drain to a new kafka.prefix to change them"
             )
         offset = known.offset
         gapped = False
@@ -199,27 +198,13 @@ class DetectStage:
             if gapped:
                 log.warning("gap: reading does not begin where it ended", partition=tp.partition, offset=offset)
         snapshots = complete(await self._read_partition(TP(self._topics.baselines, tp.partition)))
-        bin_ms = self._settings.count.bin_ms
-        book = SnapshotBook(bin_ms)
-        for service, by_bin in snapshots.items():
-            for snapshot_ms, parts in by_bin.items():
-                book.acknowledged(service, snapshot_ms, len(parts))
-        if floor is not None:
-            # what is older than the floor allows belongs to a service that has lost its state since
-            dead = {service for service, by_bin in snapshots.items() if max(by_bin) < floor.floor_ms - bin_ms}
-            for service in dead:
-                book.gone(service, max(snapshots.pop(service)))
+        book = SnapshotBook(self._settings.count.bin_ms, snapshots, floor.floor_ms if floor else None)
+        living = {service: snapshots[service] for service in book.services}
         return _Partition(
-            merger=BinMerger(
-                self._settings,
-                floor_ms=floor.floor_ms if floor else None,
-                blind_until_ms=floor.blind_until_ms if floor else None,
-                gapped=gapped,
-            ),
-            detection=Detection(self._settings, snapshots, apply_settings=self._apply_settings),
+            merger=BinMerger(self._settings, floor.bins if floor else None, gapped=gapped),
+            detection=Detection(self._settings, living, apply_settings=self._apply_settings),
             book=book,
             position=offset,
-            floor_ms=floor.floor_ms if floor else None,
         )
 
     def _floor(self, known: Committed) -> Floor | None:
@@ -248,9 +233,9 @@ class DetectStage:
                 partition.book.acknowledged(snapshot.service, snapshot.bin_ms, snapshot.parts)
         if partition.merger.next_ms is not None:
             floor_ms = partition.book.floor_ms(partition.merger.next_ms)
-            floor = Floor(self._settings.counting, floor_ms, partition.merger.blind_until_ms)
-            metadata = msgspec.json.encode(floor).decode()
-            partition.commit = CommitPoint(partition.merger.rebuild_offset(floor_ms), metadata)
+            bins = partition.merger.rebuild(floor_ms)
+            if bins is not None:
+                partition.commit = CommitPoint(bins.offset, msgspec.json.encode(Floor(floor_ms, bins)).decode())
         return True
 
     def _facts(self, tp: TP, judgements: Iterable[Judgement]) -> Iterator[Outgoing]:

@@ -11,6 +11,7 @@ from faust.types import TP
 
 from streams.chunks import Chunk
 from streams.events import DAY_MS, Alert, Incident, decode, encode
+from streams.metrics import NotifyMetrics
 from streams.notify import Channel
 from streams.notify.alert import alert
 from streams.publisher import Outgoing, Publisher
@@ -35,9 +36,9 @@ class _Partition:
     position: int
     processed: int
     newest_ms: int = 0
-    #: Offset, time and key of the transitions that are remembered, in log order.
+    #: Offset, time and key of the transitions that are remembered, in log order; and their values by key.
     remembered: deque[tuple[int, int, bytes]] = field(default_factory=deque)
-    keys: set[bytes] = field(default_factory=set)
+    values: dict[bytes, bytes] = field(default_factory=dict)
     commit: CommitPoint | None = None
 
 
@@ -50,14 +51,19 @@ class NotifyStage:
         The deployment's settings.
     publisher
         What the alerts are published with.
+    metrics
+        Where the counters are kept.
     channels
         Where else they go.
     """
 
-    def __init__(self, settings: Settings, publisher: Publisher, channels: Sequence[Channel]) -> None:
+    def __init__(
+        self, settings: Settings, publisher: Publisher, metrics: NotifyMetrics, channels: Sequence[Channel]
+    ) -> None:
         self._settings = settings
         self._topics = Topics(settings.kafka.prefix)
         self._publisher = publisher
+        self._metrics = metrics
         self._channels = channels
         self._partitions: dict[TP, _Partition] = {}
         self.started = False
@@ -87,6 +93,7 @@ class NotifyStage:
         if not await self._publisher.publish(records, lambda: self._partitions.get(chunk.tp) is partition):
             return
         for each in alerts:
+            self._metrics.alerted(each.kind)
             for channel in self._channels:
                 await channel.send(each)
         partition.processed = max(partition.processed, chunk.end)
@@ -105,14 +112,17 @@ class NotifyStage:
 
     def _alerts(self, partition: _Partition, chunk: Chunk) -> Iterable[Alert]:
         for offset, key, value in zip(chunk.offsets.tolist(), chunk.keys, chunk.values, strict=True):
-            if key is None or value is None or key in partition.keys:
+            if key is None or value is None:
+                continue
+            if key in partition.values:
+                self._metrics.repeated(contradicted=partition.values[key] != value)
                 continue
             incident = decode(value, Incident)
             partition.newest_ms = max(partition.newest_ms, incident.at_ms)
             partition.remembered.append((offset, incident.at_ms, key))
-            partition.keys.add(key)
+            partition.values[key] = value
             while partition.remembered[0][1] < partition.newest_ms - REMEMBERED_MS:
-                partition.keys.discard(partition.remembered.popleft()[2])
+                del partition.values[partition.remembered.popleft()[2]]
             due = alert(incident, self._settings)
             if due is not None and offset >= partition.processed:
                 yield due

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.eventfullog import eventful_log
-from support.pipeline import Pipeline, faults, incident_log, read_topic, wait_until
+from tests.support.eventfullog import eventful_log
+from tests.support.pipeline import Pipeline, faults, incident_log, read_topic, wait_until
 
 from streams.broker import EmbeddedBroker
 from streams.events import Levels, decode

@@ -60,6 +60,7 @@ def incident(draw: st.DrawFn, region: str, opened: int, closed: int, end: Incide
                     bin_ms=at_ms - MINUTE_MS,
                     count=0,
                     window=0,
+                    window_bins=15,
                     expected=None,
                     score=None,
                     score_threshold=None,

@@ -26,7 +26,7 @@ def seen(
     raised: bool = False,
     expected: float = 4.2,
     clear_level: float = math.nan,
-    covered: bool = True,
+    whole_bins: int = 15,
     silent: bool = False,
     lost: Loss | None = None,
 ) -> Observation:
@@ -43,7 +43,7 @@ def seen(
         score_threshold=5.0,
         clear_level=clear_level,
         detector="ratio",
-        covered=covered,
+        whole_bins=whole_bins,
         silent=silent,
         lost=lost,
     )
@@ -99,6 +99,7 @@ def test_opens_when_detector_and_window_say_so() -> None:
             bin_ms=START_MS + 2 * MINUTE_MS,
             count=410,
             window=1210,
+            window_bins=15,
             expected=4.2,
             score=97.62,
             score_threshold=5.0,
@@ -212,15 +213,13 @@ def test_of_two_equal_peaks_the_first_one_is_named() -> None:
     assert (cleared.peak, events.instant(cleared.peak_ms)) == (1500, "2025-05-24T16:02Z")
 
 
-@pytest.mark.parametrize(
-    ("rule", "covered", "silent"), [("uncovered", False, False), ("silent", True, True), ("silent", False, True)]
-)
-def test_is_held_until_the_whole_window_is_complete_again(rule: str, covered: bool, silent: bool) -> None:
+@pytest.mark.parametrize(("rule", "silent"), [("incomplete", False), ("silent", True)])
+def test_is_held_until_the_whole_window_is_complete_again(rule: str, silent: bool) -> None:
     bins = [
         seen(1, 1000, raised=True),
         seen(2, 600),
-        seen(3, 0, covered=covered, silent=silent),
-        *(seen(minute, 5) for minute in range(4, 25)),
+        seen(3, 0, whole_bins=0, silent=silent),
+        *(seen(minute, 5, whole_bins=minute - 3) for minute in range(4, 25)),
     ]
     documents = run(bins)
     assert transitions(documents) == [
@@ -234,19 +233,23 @@ def test_is_held_until_the_whole_window_is_complete_again(rule: str, covered: bo
     assert documents[1].state == "open"
 
 
-def test_bins_that_were_left_out_hold_an_incident_as_uncovered_ones_do() -> None:
-    documents = run([seen(1, 1000, raised=True), *(seen(minute, 5) for minute in range(5, 25))])
+def test_is_held_from_the_start_if_bins_before_the_opening_one_are_not_whole() -> None:
+    documents = run(
+        [seen(1, 1000, raised=True, whole_bins=13), *(seen(minute, 5, whole_bins=12 + minute) for minute in (2, 3, 4))]
+    )
     assert transitions(documents) == [
         ("opened", "16:01"),
-        ("held", "16:05"),
-        ("resumed", "16:19"),
-        ("cleared", "16:20"),
+        ("held", "16:01"),
+        ("resumed", "16:03"),
+        ("cleared", "16:04"),
     ]
-    assert documents[1].decision.rule == "uncovered"
+    assert documents[1].reason == (
+        "reports of the last 15 minutes may be missing; cannot clear before all its bins are complete"
+    )
 
 
 def test_a_held_incident_grows() -> None:
-    documents = run([seen(1, 1000, raised=True, covered=False), seen(2, 2000, covered=False)])
+    documents = run([seen(1, 1000, raised=True, whole_bins=0), seen(2, 2000, whole_bins=0)])
     assert transitions(documents) == [("opened", "16:01"), ("held", "16:01"), ("grew", "16:02")]
     assert documents[-1].held
 
@@ -255,8 +258,8 @@ def test_a_held_incident_grows() -> None:
 def test_becomes_unknown_when_nothing_can_be_known(loss: Loss) -> None:
     bins = [
         seen(1, 1000, raised=True),
-        seen(2, 0, count=0, silent=True),
-        seen(3, 0, count=0, silent=True, lost=loss),
+        seen(2, 0, count=0, whole_bins=0, silent=True),
+        seen(3, 0, count=0, whole_bins=0, silent=True, lost=loss),
         seen(4, 0),
     ]
     documents = run(bins)

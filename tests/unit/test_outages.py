@@ -59,6 +59,7 @@ def document(
             bin_ms=ms(at) - MINUTE_MS,
             count=0,
             window=0,
+            window_bins=15,
             expected=None,
             score=None,
             score_threshold=None,
