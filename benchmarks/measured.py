@@ -18,7 +18,7 @@ from streams.app import count_app
 from streams.settings import Settings
 from streams.stages.count import CountStage
 
-_POLL_S = 0.05
+_POLL_S = 0.2
 
 
 class Measured(NamedTuple):

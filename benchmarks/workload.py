@@ -2,7 +2,8 @@
 
 24 minutes of event time over two epochs, 2 million reports by 2.6 million people drawn at random, who keep to one
 partition, service and region each: a million distinct reporters in the first epoch, where a fifth of the reports are
-repeats. Half of all reports are about one service, 30 others share the rest. A report travels for 2 s on average, one in 50 up to 90 s.
+repeats. Half of all reports are about one service, 30 others share the rest. A report travels for 2 s on average, one
+in 50 for up to 90 s.
 """
 
 from __future__ import annotations

@@ -284,17 +284,16 @@ class SourceCounter:
         self.tally.accepted += len(fresh)
         if len(fresh) < len(chosen):
             chosen = chosen[fresh]
-        codes = columns.name[chosen]
-        distinct, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-        numbers = np.empty(len(distinct), np.int64)
-        for i in np.argsort(first).tolist():  # in log order: the cap keeps the first names
-            numbers[i] = self._name_number(epoch, columns.names[distinct[i]])
+        codes = columns.name[chosen].astype(np.int64)
+        # in log order: the cap keeps the first names
+        numbers = {code: self._name_number(epoch, columns.names[code]) for code in dict.fromkeys(codes.tolist())}
         bins_per_epoch = self._count.epoch_ms // self._count.bin_ms
         bins = (time_ms[chosen] - epoch.start_ms) // self._count.bin_ms
-        keys, counts = np.unique(numbers[inverse] * bins_per_epoch + bins, return_counts=True)
+        keys, counts = np.unique(codes * bins_per_epoch + bins, return_counts=True)
         folded = epoch.names.get((FOLDED, FOLDED, FOLDED))
         for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-            number, bin_number = divmod(key, bins_per_epoch)
+            code, bin_number = divmod(key, bins_per_epoch)
+            number = numbers[code]
             cell = number, epoch.start_ms + bin_number * self._count.bin_ms
             epoch.counts[cell] = epoch.counts.get(cell, 0) + count
             epoch.touched.add(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -23,8 +24,9 @@ def facts(flush: Flush, settings: Settings) -> Iterator[tuple[int, CountsRecord]
     if flush.gap is not None:
         yield from ((partition, flush.gap) for partition in partitions)
     cells: dict[int, list[Cell]] = defaultdict(list)
+    home = functools.cache(lambda service: service_partition(service, settings))
     for cell in flush.cells:
-        for partition in partitions if cell.service == SENSOR else [service_partition(cell.service, settings)]:
+        for partition in partitions if cell.service == SENSOR else [home(cell.service)]:
             cells[partition].append(cell)
     for partition, own in cells.items():
         for first in range(0, len(own), FRAME_CELLS):

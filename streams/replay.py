@@ -120,6 +120,7 @@ class Replay:
                     self._mergers[partition].add(self._positions[partition], record)
                     self._positions[partition] += 1
                     for bin_ in self._mergers[partition].complete():
+                        self._mergers[partition].forget(bin_.bin_ms)  # a replay never begins again
                         yield partition, bin_
 
 

@@ -325,9 +325,6 @@ class ChunkConsumer(driver.Consumer):
             await self._stage.committed(points)
         return True
 
-    def on_buffer_full(self, tp: TP) -> None:
-        """Let the queue's bound hold reading back: Faust would sleep a second once every partition is waiting."""
-
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Leave stalls to the worker's own watchdog: Faust compares two different clocks here."""
 

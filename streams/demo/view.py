@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streams.demo.story import Series, Story
+from streams.demo.story import Point, Series, Story
 from streams.display import STYLES, clock, incident_line
 from streams.events import MINUTE_MS, Incident, Outage
 from streams.names import region_name
@@ -26,6 +28,8 @@ _FRAMES_PER_S = 5
 _OTHER_LINES = 10
 #: How much of the simulated day lies between two summaries in plain text.
 _SUMMARY_MS = 30 * MINUTE_MS
+#: Regions in such a summary.
+_LISTED = 3
 
 _STATES = {
     "learning": ("learning", "dim"),
@@ -123,14 +127,14 @@ class Screen:
         return line
 
     def _regions(self, story: Story) -> RenderableType:
+        begin_ms, end_ms = self._setting.begin_ms, self._setting.end_ms
         minutes = self._setting.settings.count.window_ms // MINUTE_MS
         table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
-        table.add_column("", no_wrap=True)
+        table.add_column("reports in", no_wrap=True)
         table.add_column(f"{minutes} min", justify="right", no_wrap=True)
         table.add_column("usual", justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
-        table.add_column(f"{clock(self._setting.begin_ms)} to {clock(self._setting.end_ms)} UTC", ratio=1, no_wrap=True)
-        width = max(10, self._console.width - 48)
+        table.add_column(f"{clock(begin_ms)} to {clock(end_ms)} UTC", ratio=1, no_wrap=True)
         usual = {name: _usual(series, self._setting.settings) for name, series in story.series.items()}
         for name, series in sorted(story.series.items(), key=lambda item: -(usual[item[0]] or 0)):
             state, style = _state(series)
@@ -139,26 +143,9 @@ class Screen:
                 Text(f"{series.level.window:,}", style="bold" if style == "bold red" else ""),
                 "" if usual[name] is None else f"{usual[name]:,.0f}",
                 Text(state, style=style),
-                self._curve(series, usual[name] or 0.0, width),
+                _Curve(series.points, begin_ms, end_ms, _CALM * (usual[name] or 0.0)),
             )
         return table
-
-    def _curve(self, series: Series, usual: float, width: int) -> Text:
-        """Return the windows from begin to end as a line of blocks, the highest of each stretch, red in an outage."""
-        begin_ms, end_ms = self._setting.begin_ms, self._setting.end_ms
-        highest = [-1] * width
-        abnormal = [False] * width
-        for point in series.points:
-            column = (point.end_ms - begin_ms) * width // (end_ms - begin_ms + 1)
-            if 0 <= column < width:
-                highest[column] = max(highest[column], point.reports)
-                abnormal[column] |= point.abnormal
-        scale = max(*highest, _CALM * usual, 1)
-        curve = Text()
-        for reports, red in zip(highest, abnormal, strict=True):
-            block = " " if reports < 0 else _BLOCKS[min(len(_BLOCKS) - 1, int(reports / scale * len(_BLOCKS)))]
-            curve.append(block, style="red" if red else "green")
-        return curve
 
     def _transition(self, incident: Incident) -> Text:
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -167,6 +154,34 @@ class Screen:
         line.append(f"{self._setting.name(incident)}: ", style="bold")
         line.append(incident.reason)
         return line
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Windows from begin to end as a line of blocks, the highest of each stretch; red where all is not well."""
+
+    points: Sequence[Point]
+    begin_ms: int
+    end_ms: int
+    least_scale: float
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        highest: dict[int, int] = {}
+        abnormal: set[int] = set()
+        for point in self.points:
+            column = (point.end_ms - self.begin_ms) * options.max_width // (self.end_ms - self.begin_ms + 1)
+            if 0 <= column < options.max_width:
+                highest[column] = max(point.reports, highest.get(column, 0))
+                abnormal |= {column} if point.abnormal else set()
+        scale = max([self.least_scale, 1.0, *highest.values()])
+        curve = Text()
+        for column in range(max(highest, default=-1) + 1):
+            height = int(highest.get(column, 0) / scale * len(_BLOCKS))
+            curve.append(_BLOCKS[min(height, len(_BLOCKS) - 1)], style="red" if column in abnormal else "green")
+        yield curve
+
+    def __rich_measure__(self, _: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, options.max_width)
 
 
 class Lines:
@@ -194,7 +209,12 @@ class Lines:
             self._print(incident_line(incident, self._setting.settings))
         self._shown = len(story.transitions)
         if story.clock_ms is not None and story.clock_ms >= self._due_ms:
-            self._print(Text.assemble(f"{clock(story.clock_ms)} UTC  ", _outage_line(story, self._setting)))
+            numbers = ", ".join(
+                f"{self._setting.name(series)} {series.level.window:,}"
+                for series in sorted(story.series.values(), key=lambda each: -each.level.window)[:_LISTED]
+            )
+            line = _outage_line(story, self._setting)
+            self._print(Text.assemble(f"{clock(story.clock_ms)} UTC  ", line, f" (reports: {numbers})"))
             self._due_ms = story.clock_ms // _SUMMARY_MS * _SUMMARY_MS + _SUMMARY_MS
 
     def _print(self, line: Text) -> None:
@@ -205,7 +225,7 @@ def _outage_line(story: Story, setting: Setting) -> Text:
     """Return how things are, in one line."""
     ongoing = [outage for outage in story.outages.values() if outage.state == "open"]
     if ongoing:
-        return Text("; ".join(_in_words(outage, story, setting) for outage in ongoing), style="red")
+        return Text("; ".join(_in_words(outage, setting) for outage in ongoing), "red", overflow="ellipsis")
     over = [outage for outage in story.outages.values() if outage.restored_ms is not None]
     if over:
         restored_ms = max(outage.restored_ms or 0 for outage in over)
@@ -213,11 +233,9 @@ def _outage_line(story: Story, setting: Setting) -> Text:
     return Text("nothing unusual", style="green")
 
 
-def _in_words(outage: Outage, story: Story, setting: Setting) -> str:
-    failing = [each for each in story.series.values() if each.service == outage.service and each.level.state == "open"]
-    now = max((each.level.window for each in failing), default=0)
+def _in_words(outage: Outage, setting: Setting) -> str:
     where = ", ".join(region_name(region, setting.settings) for region in outage.most_affected)
-    return f"{outage.service} is failing since {clock(outage.opened_ms)}: {now:,} reports, worst in {where}"
+    return f"{outage.service} is failing since {clock(outage.opened_ms)}, worst in {where}"
 
 
 def _usual(series: Series, settings: Settings) -> float | None:

@@ -82,6 +82,8 @@ def test_a_flush_states_what_the_log_has_come_to_so_far(log: tuple[Settings, lis
         assert earlier.mark.watermark_ms <= later.mark.watermark_ms
         assert earlier.rebuild.offset <= later.rebuild.offset
         assert earlier.rebuild.floor_ms <= later.rebuild.floor_ms
+    for flush in life.flushes:  # the first epoch that may still hear of a report
+        assert flush.rebuild.floor_ms <= flush.mark.watermark_ms < flush.rebuild.floor_ms + deployment.count.epoch_ms
 
 
 @thorough

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from faust.types import TP
 
@@ -32,8 +34,10 @@ class Life:
 class Recorder:
     """Reads from `begin`, else from where it has committed, else from the start of the log; commits on demand."""
 
-    def __init__(self, begin: Mapping[TP, int] = {}) -> None:
+    def __init__(self, begin: Mapping[TP, int] = {}, pause_s: float = 0.0) -> None:
         self.begin = dict(begin)
+        #: How long each chunk keeps the agent, so that others have to wait in its queue.
+        self.pause_s = pause_s
         self.lives: list[Life] = []
         self.offered: dict[TP, CommitPoint] = {}
         self.accepted: dict[TP, CommitPoint] = {}
@@ -91,16 +95,19 @@ class Recorder:
 
 
 @asynccontextmanager
-async def recording(settings: Settings, topic: str, recorder: Recorder) -> AsyncIterator[StageApp]:
+async def recording(settings: Settings, topic: str, recorder: Recorder, **conf: Any) -> AsyncIterator[StageApp]:
     """Run an app that gives the chunks of a topic to a recorder; its consumer group is `<prefix>-recorder`."""
     app = stage_app(settings, "recorder")
     app.stage = recorder
+    for name, value in conf.items():
+        setattr(app.conf, name, value)
 
     @app.agent(app.chunks(topic), name="recorder")
     async def agent(chunks: AsyncIterable[Chunk]) -> None:
         async for chunk in chunks:
             if app.is_current(chunk):
                 recorder.take(chunk)
+                await asyncio.sleep(recorder.pause_s)
             else:
                 recorder.void.append(chunk)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from streams.bins import Bin, BinMerger, BinRebuild, CountingChangedError
+from streams.bins import Bin, BinMerger, BinRebuild
+from streams.counting import CountingChangedError
 from streams.events import SENSOR, Cell, CountsRecord, Frame, Gap, Mark
 from streams.settings import Count, Detect, Kafka, Settings
 
@@ -27,21 +28,23 @@ def start_ms(number: float) -> int:
     return round((FIRST + number) * BIN_MS)
 
 
-def frame(source: int, number: int, count: int, service: str = "x", region: str = "US", kind: str = "app") -> Frame:
+def frame(
+    source: int, number: int, count: int, service: str = "x", region: str = "US", kind: str = "app"
+) -> CountsRecord:
     cells = [Cell(service, region, kind, start_ms(number), count)]
     return Frame(counting=SETTINGS.counting, source=source, cells=cells)
 
 
-def covers(source: int, number: int, reports: int = 0) -> Frame:
+def covers(source: int, number: int, reports: int = 0) -> CountsRecord:
     """Return the frame with which a source covers a bin: by reports, or by a tick."""
     return frame(source, number, reports or 1, SENSOR, SENSOR, "reports" if reports else "ticks")
 
 
-def mark(source: int, number: float) -> Mark:
+def mark(source: int, number: float) -> CountsRecord:
     return Mark(counting=SETTINGS.counting, source=source, watermark_ms=start_ms(number))
 
 
-def gap(source: int, since: float, until: float) -> Gap:
+def gap(source: int, since: float, until: float) -> CountsRecord:
     return Gap(counting=SETTINGS.counting, source=source, since_ms=start_ms(since), until_ms=start_ms(until))
 
 
@@ -74,8 +77,7 @@ def test_a_bin_is_complete_when_the_watermarks_of_all_sources_have_passed_its_en
 
 
 def test_a_bin_is_not_complete_a_millisecond_before_its_end() -> None:
-    early = mark(1, 1)
-    early.watermark_ms -= 1
+    early = mark(1, 1 - 1 / BIN_MS)
     assert judged([frame(0, 0, 3), mark(0, 1), early]) == []
     assert judged([frame(0, 0, 3), mark(0, 1), early, mark(1, 1)]) == [(3, 0)]
 
@@ -109,7 +111,7 @@ def test_counts_add_up_over_sources_and_kinds_stay_apart() -> None:
 
 
 def test_the_largest_count_of_a_cell_is_the_latest() -> None:
-    log = [frame(0, 0, 3), frame(0, 0, 5), frame(0, 0, 4), frame(0, 0, 5), mark(0, 1), mark(1, 1)]
+    log = [frame(0, 0, 3), frame(0, 0, 5), frame(0, 0, 5), frame(0, 0, 4), mark(0, 1), mark(1, 1)]
     assert bins(*log)[0].kinds == {("x", "US"): {"app": 5}}
 
 
@@ -201,7 +203,7 @@ def test_a_rebuild_begins_at_the_first_record_that_a_bin_from_the_floor_on_needs
 
 
 def test_a_rebuild_hears_again_of_a_gap_that_reaches_over_the_floor() -> None:
-    log: list[CountsRecord] = [gap(1, 0, 2), frame(0, 0, 1), mark(0, 1), mark(1, 1)]
+    log = [gap(1, 0, 2), frame(0, 0, 1), mark(0, 1), mark(1, 1)]
     assert rebuilt(log, floor=1).offset == 0
     assert rebuilt([gap(1, 0, 1), *log[1:]], floor=1).offset == 2
 
@@ -242,14 +244,13 @@ def test_what_is_forgotten_is_no_longer_kept_back() -> None:
 def test_bins_that_lost_frames_may_have_spoken_of_are_covered_by_nobody() -> None:
     #  first marks: source 0 at 2.5, source 1 at 3.5; lateness half a bin, so append times were 3 and 4, and a lost
     #  report may have spoken of a bin's length after that, of time 5 in bin 5
-    log = [mark(0, 2.5), mark(1, 3.5)]
-    log_of_all: list[CountsRecord] = [*log, *[covers(source, number) for source in (0, 1) for number in range(3, 9)]]
-    found = bins(*log_of_all, mark(0, 8), mark(1, 8), merger=BinMerger(SETTINGS, gapped=True))
+    log = [mark(0, 2.5), mark(1, 3.5), *[covers(source, number) for source in (0, 1) for number in range(3, 9)]]
+    found = bins(*log, mark(0, 8), mark(1, 8), merger=BinMerger(SETTINGS, gapped=True))
     assert {number: bin_.covered for number, bin_ in found.items()} == {3: 0, 4: 0, 5: 0, 6: 2, 7: 2}
 
 
 def test_a_restart_remembers_which_bins_lost_their_frames() -> None:
-    log: list[CountsRecord] = [covers(0, 2), mark(0, 2.5), mark(1, 3.5), covers(0, 3), mark(0, 3), mark(1, 4)]
+    log = [covers(0, 2), mark(0, 2.5), mark(1, 3.5), covers(0, 3), mark(0, 3), mark(1, 4)]
     merger = BinMerger(SETTINGS, gapped=True)
     judged(log[:2], merger)
     assert merger.rebuild(start_ms(0)) is None, "source 1 has not said yet how far its lost frames may reach"
