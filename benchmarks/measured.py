@@ -17,6 +17,7 @@ from benchmarks.workload import CLOSING_MS, PARTITIONS
 from streams.app import count_app
 from streams.settings import Settings
 from streams.stages.count import CountStage
+from streams.worker import settle_collector
 
 _POLL_S = 0.2
 
@@ -51,6 +52,7 @@ async def tocsin(settings: Settings, records: int) -> Measured:
     """Run the count stage over the reports topic, from the assignment to the acknowledgement of the last mark."""
     registry = CollectorRegistry()
     app = count_app(settings, registry)
+    settle_collector()
     stage = app.stage
     assert isinstance(stage, CountStage)
     last_s = (CLOSING_MS - settings.count.lateness_ms) / 1000

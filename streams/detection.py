@@ -109,6 +109,16 @@ class Detection:
         """How many keys have state."""
         return len(self._table)
 
+    def is_waiting(self, service: str) -> bool:
+        """Return whether the service goes on from a snapshot of a bin that is not judged again yet."""
+        return service in self._waiting
+
+    def is_open(self, incident: Incident) -> bool:
+        """Return whether that very incident is open."""
+        row = self._table.rows.get((incident.service, incident.region))
+        ongoing = None if row is None else self._table.keys[row].machine.incident
+        return ongoing is not None and ongoing.id == incident.id
+
     def judge(self, bin_: Bin, *, publish: bool = True) -> Judgement:
         """Judge the next bin.
 

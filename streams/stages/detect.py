@@ -15,6 +15,7 @@ from streams.counting import CountingChangedError
 from streams.detection import Detection, Judgement
 from streams.events import Incident, Levels, decode, decode_counts, instant
 from streams.metrics import DetectMetrics
+from streams.orphans import Orphans
 from streams.publisher import Outgoing, Publisher
 from streams.settings import Settings
 from streams.snapshots import SnapshotBook, complete
@@ -45,6 +46,7 @@ class _Partition:
     merger: BinMerger
     detection: Detection
     book: SnapshotBook
+    orphans: Orphans
     position: int
     commit: CommitPoint | None = None
 
@@ -125,12 +127,9 @@ class DetectStage:
             partition.merger.add(offset, record)
             for bin_ in partition.merger.complete():
                 judgement = partition.detection.judge(bin_)
-                self._metrics.judged(
-                    chunk.tp.partition,
-                    bin_.bin_ms + self._settings.count.bin_ms,
-                    bin_.covered,
-                    partition.detection.keys,
-                )
+                at_ms = bin_.bin_ms + self._settings.count.bin_ms
+                partition.orphans.settle(judgement, at_ms, partition.detection)
+                self._metrics.judged(chunk.tp.partition, at_ms, bin_.covered, partition.detection.keys)
                 judgements.append(judgement)
                 facts += len(judgement.facts)
                 if facts >= PUBLISH_FACTS:
@@ -204,6 +203,10 @@ class DetectStage:
             merger=BinMerger(self._settings, floor.bins if floor else None, gapped=gapped),
             detection=Detection(self._settings, living, apply_settings=self._apply_settings),
             book=book,
+            orphans=Orphans(
+                await self._read_partition(TP(self._topics.incidents, tp.partition)),
+                await self._read_partition(TP(self._topics.outages, tp.partition)),
+            ),
             position=offset,
         )
 

@@ -14,15 +14,15 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from support.pipeline import read_topic
-from support.recorder import Recorder, recording
-from support.waiting import eventually
 
 from streams import chunks, stageapp, transport
 from streams.broker import EmbeddedBroker
 from streams.chunks import CHUNK_BYTES, CHUNK_RECORDS
 from streams.settings import Kafka, Settings
 from streams.transport import CommitPoint, Committed, PositionLostError
+from tests.support.pipeline import read_topic
+from tests.support.recorder import Recorder, recording
+from tests.support.waiting import eventually
 
 _numbers = itertools.count()
 

@@ -90,6 +90,9 @@ def test_the_first_bin_is_the_first_with_any_record() -> None:
     # source 1 is read later, and its log begins earlier
     log = [frame(0, 5, 3), mark(0, 8), frame(1, 3, 1), mark(1, 4), mark(1, 6)]
     assert judged(log) == [(3, 3), (4, 4), (4, 5)]
+    # source 1 may still speak of bins from 3.5 on: 5 is not the first
+    log = [frame(0, 5, 3), mark(0, 8), mark(1, 3.5), frame(1, 4, 1), mark(1, 6)]
+    assert judged(log) == [(4, 4), (4, 5)]
 
 
 def test_bins_without_any_record_in_between_are_judged_too() -> None:
@@ -116,8 +119,9 @@ def test_the_largest_count_of_a_cell_is_the_latest() -> None:
 
 
 def test_a_stale_frame_or_mark_after_its_bin_was_judged_changes_nothing() -> None:
-    log = [frame(0, 0, 3), mark(0, 1), mark(1, 1), frame(0, 0, 2), mark(0, 0.5), covers(0, 1), mark(0, 2), mark(1, 2)]
-    assert judged(log) == [(2, 0), (7, 1)]
+    log = [covers(0, 0), mark(0, 2), mark(1, 1), frame(0, 0, 2), mark(0, 0.5), covers(0, 1), mark(1, 2)]
+    assert judged(log) == [(2, 0), (6, 1)]
+    assert rebuilt([*log, mark(0, 2.5)], floor=2).offset == 6, "nothing is kept for the stale frame"
 
 
 def test_the_arrived_are_the_reports_of_all_sources_without_ticks() -> None:
@@ -139,8 +143,8 @@ def test_a_source_covers_a_bin_in_which_it_has_any_record() -> None:
 def test_the_bins_that_a_gap_overlaps_are_not_covered_by_its_source() -> None:
     #  bin        0         1         2         3         4
     #        |---------|---------|---------|---------|---------|
-    #  gap of 1        |------------------------)
-    log = [gap(1, 1, 3.5), *[covers(source, number) for source in (0, 1) for number in range(5)]]
+    #  gap of 1             |-------------------)
+    log = [gap(1, 1.5, 3.5), *[covers(source, number) for source in (0, 1) for number in range(5)]]
     found = bins(*log, mark(0, 5), mark(1, 5))
     assert {number: bin_.covered for number, bin_ in found.items()} == {0: 2, 1: 1, 2: 1, 3: 1, 4: 2}
 
@@ -202,6 +206,18 @@ def test_a_rebuild_begins_at_the_first_record_that_a_bin_from_the_floor_on_needs
     assert again == [(offset, number) for offset, number in judged(log) if number >= floor]
 
 
+def test_a_rebuild_begins_no_later_than_the_frames_of_open_bins() -> None:
+    assert rebuilt([frame(0, 0, 1), frame(0, 1, 2), mark(0, 1), mark(1, 1)], floor=1).offset == 1
+
+
+def test_a_rebuild_begins_no_later_than_the_marks_that_completed_a_bin() -> None:
+    #                          1                                     4
+    log = [frame(0, 0, 1), mark(0, 2), mark(1, 1), covers(1, 1), mark(1, 2), mark(0, 2.5), mark(1, 2.5)]
+    rebuild = rebuilt(log, floor=1)
+    assert rebuild.offset == 1
+    assert judged(log, BinMerger(SETTINGS, rebuild), rebuild.offset) == [(4, 1)]
+
+
 def test_a_rebuild_hears_again_of_a_gap_that_reaches_over_the_floor() -> None:
     log = [gap(1, 0, 2), frame(0, 0, 1), mark(0, 1), mark(1, 1)]
     assert rebuilt(log, floor=1).offset == 0
@@ -220,6 +236,7 @@ def test_a_restart_in_the_dark_judges_no_more_bins_than_the_first_life() -> None
     log = [covers(0, 0), mark(0, 3), mark(1, 3), covers(0, 90), mark(0, 91), mark(1, 91)]
     rebuild = rebuilt(log[:3], floor=3)
     assert rebuild.dark_bins == 2
+    assert rebuilt(log, floor=2).dark_bins == 1
     assert judged(log, BinMerger(SETTINGS, rebuild), rebuild.offset) == [(5, 3), (5, 4), (5, 90)]
 
 
@@ -229,13 +246,14 @@ def test_there_is_no_rebuild_point_before_the_first_bin_is_known() -> None:
     assert merger.rebuild(start_ms(0)) is None
 
 
-def test_what_is_forgotten_is_no_longer_kept_back() -> None:
+@pytest.mark.parametrize("floor", [0, 1, 2])
+def test_what_is_forgotten_is_no_longer_kept_back(floor: int) -> None:
     merger = BinMerger(SETTINGS)
-    judged(LOG, merger)
-    before = merger.rebuild(start_ms(2))
-    merger.forget(start_ms(2))
-    assert merger.rebuild(start_ms(2)) == before
-    assert merger.rebuild(start_ms(0)) == before, "there is no way back behind what was forgotten"
+    judged([gap(0, 0, 1), gap(1, 0, 1.5), *LOG], merger)
+    kept = [merger.rebuild(start_ms(number)) for number in range(floor, 3)]
+    merger.forget(start_ms(floor))
+    assert [merger.rebuild(start_ms(number)) for number in range(floor, 3)] == kept
+    assert merger.rebuild(start_ms(0)) == kept[0], "there is no way back behind what was forgotten"
 
 
 # The start of this partition's log is lost: frames from before it cannot be read.
