@@ -59,7 +59,7 @@ class Commands(TyperGroup):
             raise typer.Exit(ExitCode.USAGE) from None
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 for command in (demo, worker, broker, simulate, produce, replay, backfill, incidents, check_config):
     app.command()(command)
 app.add_typer(topics, name="topics")

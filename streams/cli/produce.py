@@ -25,7 +25,7 @@ def produce(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="JSON Lines, also compressed (*.gz): a log as `simulate --to` writes it, or bare reports, one a line.",
+            help="JSON Lines, also compressed (.gz): a log as `simulate --to` writes it, or bare reports, one a line.",
         ),
     ],
     rate: Annotated[float | None, typer.Option(metavar="N", min=0.001, help="At most N records a second.")] = None,

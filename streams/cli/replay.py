@@ -43,7 +43,7 @@ def replay(
     """Print the incidents and outages that a report log leads to; no Kafka is needed.
 
     It is the logic of the workers in one process: through Kafka, the same log leads to the same incidents.
-    A scenario brings the limits that it is meant for, if the settings have no [[policy]], and its region names.
+    A scenario brings the limits that it is meant for, if the settings have no policy, and its region names.
     """
     options: Options = ctx.obj
     read = source.source(what)

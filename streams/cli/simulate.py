@@ -22,7 +22,7 @@ def simulate(
     to: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", dir_okay=False, help="Write a report log instead (*.jsonl, or *.gz to compress it)."
+            metavar="FILE", dir_okay=False, help="Write a report log instead (.jsonl, or .gz to compress it)."
         ),
     ] = None,
     speed: Annotated[

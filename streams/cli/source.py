@@ -16,7 +16,7 @@ from streams.scenarios.scenario import BIN_MS, SUFFIX
 from streams.settings import Settings, SettingsError
 
 #: For the help of commands that take a scenario.
-KNOWN = f"The scenarios are {', '.join(scenarios.names())}, or a file of your own (*{SUFFIX})."
+KNOWN = f"The scenarios are {', '.join(scenarios.names())}, or a file of your own ({SUFFIX})."
 
 Source = Scenario | Path
 History = Iterator[tuple[int, dict[tuple[str, str], int]]]

@@ -97,9 +97,9 @@ def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bo
         deployment = _deployment(configure, scenario, address, prefix)
         settings = deployment.settings
         with _step(console, f"creating the topics {prefix}.* and teaching the usual levels"):
-            if bootstrap_servers is not None:
-                stack.callback(_delete_topics, settings)
             with Cluster(settings) as cluster:
+                if bootstrap_servers is not None:
+                    stack.callback(_delete_topics, settings)
                 cluster.create()
             with Intake(settings) as intake:
                 intake.baselines(backfill(settings, scenarios.history(scenario)))

@@ -3,7 +3,8 @@
 A scenario file is TOML (the files beside this one are the examples). It gives the usual level of every service and
 region (`level`, `baseline`), and, for a region with an outage, the figures that its counts were fitted to
 (`figures`) and the counts themselves (`counts`, written by `streams.scenarios.fit`). A region without `counts` has
-an ordinary day, drawn from its usual level. `burst` and `silence` then change what arrives.
+an ordinary day, drawn from its usual level. `bursts` and `silences` then change what arrives. `policies` are limits for
+whoever has none.
 """
 
 from __future__ import annotations

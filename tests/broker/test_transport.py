@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from streams import chunks, stageapp, transport
 from streams.broker import EmbeddedBroker
 from streams.chunks import CHUNK_BYTES, CHUNK_RECORDS
 from streams.settings import Kafka, Settings
-from streams.transport import CommitPoint, Committed, PositionLostError
+from streams.transport import ChunkConsumer, CommitPoint, Committed, PositionLostError
 from tests.support.pipeline import read_topic
 from tests.support.recorder import Recorder, recording
 from tests.support.waiting import eventually
@@ -464,7 +465,7 @@ def test_a_start_may_take_longer_than_faust_would_wait(source: Source) -> None:
 def test_what_a_start_raises_ends_the_app(source: Source) -> None:
     class Broken(Recorder):
         async def start(self, assigned: Mapping[TP, Committed]) -> Mapping[TP, int]:
-            raise ZeroDivisionError("what went wrong")
+            raise ZeroDivisionError(f"what went wrong with {assigned}")
 
     async def scenario() -> BaseException | None:
         async with recording(source.settings, source.topic, Broken()) as app:
@@ -505,7 +506,9 @@ def test_after_a_rebalance_nothing_of_before_is_used(broker: EmbeddedBroker, mon
             writer = asyncio.create_task(write())
             await eventually(lambda: len(first.chunks) > 20, "the first app reads")
             old = first.chunks[0]
-            number = app.consumer.assignment_number
+            consumer = app.consumer
+            assert isinstance(consumer, ChunkConsumer)
+            number = consumer.assignment_number
             assert app.is_current(old)
             first.offered = {tp: CommitPoint(first.at(tp), "first") for tp in every}
             await eventually(lambda: not first.offered, "committed")
@@ -515,7 +518,7 @@ def test_after_a_rebalance_nothing_of_before_is_used(broker: EmbeddedBroker, mon
                 assert not app.is_current(old)
                 [gone, *_] = second.lives[-1].begun
                 stale = {gone: CommitPoint(0, "stale")}
-                assert not await app.consumer._thread.call_thread(app.consumer._thread.commit_points, number, stale)
+                assert not await consumer._thread.call_thread(consumer._thread.commit_points, number, stale)
                 assert second.lives[-1].known[gone].metadata == "first"
                 await eventually(lambda: len(second.chunks) > 20 and len(first.chunks) > 20, "both read")
                 assert (await source.committed(gone.partition) or stale[gone]).metadata == "first"
@@ -544,16 +547,17 @@ def test_a_commit_that_hangs_while_the_group_rebalances_is_not_made_in_the_name_
         first, second = Recorder(), Recorder()
         async with recording(source.settings, source.topic, first) as app:
             await eventually(lambda: first.lives, "the first app has begun")
-            consumer = app.consumer._thread._consumer
-            commit, coordinator = consumer.commit, asyncio.Event()
+            assert isinstance(app.consumer, ChunkConsumer)
+            consumer = app.consumer._thread._ensure_consumer()
+            commit, hangs = consumer.commit, threading.Event()
 
-            async def hang(offsets: Any) -> None:
-                coordinator.set()
+            async def hang(_: object) -> None:
+                hangs.set()
                 await asyncio.get_running_loop().create_future()
 
             consumer.commit = hang
             first.offered = {source.tp(0): CommitPoint(0, "stale"), source.tp(1): CommitPoint(0, "stale")}
-            await eventually(coordinator.is_set, "the commit hangs")
+            await eventually(hangs.is_set, "the commit hangs")
             consumer.commit = commit
             async with recording(source.settings, source.topic, second):
                 await eventually(lambda: second.lives, "the second app has begun")
