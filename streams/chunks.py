@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 #: Largest chunk: what one step of an agent may hold the event loop with (8,192 records take about 16 ms).
 CHUNK_RECORDS = 8192
 CHUNK_BYTES = 4 << 20
-#: Kafka's record objects that exist at a time: each is one more for the garbage collector to look at.
-_RECORDS_AT_ONCE = 512
+#: How many of Kafka's record objects exist at a time: more make the garbage collector look at them again and again.
+_RECORDS_AT_ONCE = 128
+#: The same while records are large, or it is not known how large they are: a chunk can exceed its size by as many.
+_LARGE_RECORDS_AT_ONCE = 8
 
 _offset = attrgetter("offset")
 _timestamp = attrgetter("timestamp")
@@ -61,6 +63,7 @@ class BatchReader:
         self.fetched = fetched
         self._batch: Any = None
         self._rest: Iterator[Any] = iter(())
+        self._at_once = _LARGE_RECORDS_AT_ONCE
 
     def read(self, assignment: int) -> Chunk:
         """Return the next chunk."""
@@ -72,24 +75,27 @@ class BatchReader:
         headers: dict[int, list[tuple[str, bytes | None]]] = {}
         size, create_time_offset = 0, -1
         while len(values) < CHUNK_RECORDS and size < CHUNK_BYTES and self._open_batch():
-            taken, taken_bytes = self._take(min(CHUNK_RECORDS - len(values), _RECORDS_AT_ONCE), CHUNK_BYTES - size)
+            taken = self._take(CHUNK_RECORDS - len(values))
             if not taken:
                 self.fetched.next_fetch_offset = self._batch.next_offset
                 self._batch = None
                 continue
-            size += taken_bytes
             if self._batch.timestamp_type == 1:
                 timestamps_ms += [self._batch.max_timestamp] * len(taken)
             else:
                 timestamps_ms += map(_timestamp, taken)
                 if create_time_offset < 0:
                     create_time_offset = taken[0].offset
-            taken_headers = list(map(_headers, taken))
-            if any(taken_headers):
-                headers |= {row: list(some) for row, some in enumerate(taken_headers, len(values)) if some}
+            if any(map(_headers, taken)):
+                headers |= {row: list(each.headers) for row, each in enumerate(taken, len(values)) if each.headers}
             offsets += map(_offset, taken)
             keys += map(_key, taken)
-            values += map(_value, taken)
+            taken_values = list(map(_value, taken))
+            values += taken_values
+            taken_bytes = sum(map(len, filter(None, taken_values)))
+            size += taken_bytes
+            is_large = taken_bytes > CHUNK_BYTES // 32
+            self._at_once = _LARGE_RECORDS_AT_ONCE if is_large else min(2 * self._at_once, _RECORDS_AT_ONCE)
             self.fetched.next_fetch_offset = taken[-1].offset + 1
         return Chunk(
             tp=self.tp,
@@ -109,23 +115,15 @@ class BatchReader:
         """Whether nothing of the fetch is left."""
         return self._batch is None and not self.fetched._records.has_next()
 
-    def _take(self, limit: int, limit_bytes: int) -> tuple[list[Any], int]:
-        """Return up to `limit` records of the open batch, and about `limit_bytes` of them, with their size."""
+    def _take(self, limit: int) -> list[Any]:
+        """Return the next records of the open batch, at most `limit`; none at its end."""
         position = self.fetched.next_fetch_offset
-        taken: list[Any] = []
-        size, some_records = 0, 8
-        while limit > len(taken) and size < limit_bytes:
-            some = list(islice(self._rest, min(limit - len(taken), some_records)))
-            some_records = min(2 * some_records, 512)  # few while it is not known how large they are
-            if not some:
-                break
-            if some[0].offset < position:  # a fetch may begin inside of a batch
-                if some[-1].offset < position:
-                    continue
-                some = [record for record in some if record.offset >= position]
-            taken += some
-            size += sum(map(len, filter(None, map(_value, some))))
-        return taken, size
+        while taken := list(islice(self._rest, min(limit, self._at_once))):
+            if taken[0].offset >= position:
+                return taken
+            if taken[-1].offset >= position:  # a fetch may begin inside of a batch
+                return [record for record in taken if record.offset >= position]
+        return []
 
     def _open_batch(self) -> bool:
         fetched = self.fetched

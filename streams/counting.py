@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from streams.decode import Columns, Reason, Rejected, decode
 from streams.events import DAY_MS, FOLDED, SENSOR, TICK_KEY, Cell, Gap, Mark
+from streams.reporterhash import NO_REPORTER
+from streams.reporterset import ReporterSet
 from streams.reporttime import NO_TIME
 from streams.settings import Settings, SettingsError
 
@@ -65,7 +67,7 @@ class Epoch:
     #: Offset of the first record that touched the epoch, and the append time just before it.
     first_offset: int
     append_before_ms: int
-    seen: set[int] = field(default_factory=set)
+    seen: ReporterSet = field(default_factory=ReporterSet)
     #: Distinct (service, region, kind), by number of their first report; the cap applies to them.
     names: dict[tuple[str, str, str], int] = field(default_factory=dict)
     #: Reports by (name number, start of the bin), and those that grew since the last flush.
@@ -274,16 +276,12 @@ class SourceCounter:
     def _count_epoch(
         self, epoch: Epoch, columns: Columns, chosen: NDArray[np.int64], time_ms: NDArray[np.int64]
     ) -> None:
-        seen, note = epoch.seen, epoch.seen.add
-        fresh = [
-            i
-            for i, reporter in enumerate(columns.reporter[chosen].tolist())
-            if reporter == 0 or (reporter not in seen and not note(reporter))
-        ]
-        self.tally.duplicate += len(chosen) - len(fresh)
-        self.tally.accepted += len(fresh)
-        if len(fresh) < len(chosen):
-            chosen = chosen[fresh]
+        reporter = columns.reporter[chosen]
+        is_fresh = reporter == NO_REPORTER
+        is_fresh[~is_fresh] = epoch.seen.add(reporter[~is_fresh])
+        self.tally.duplicate += len(chosen) - int(np.count_nonzero(is_fresh))
+        chosen = chosen[is_fresh]
+        self.tally.accepted += len(chosen)
         codes = columns.name[chosen].astype(np.int64)
         # in log order: the cap keeps the first names
         numbers = {code: self._name_number(epoch, columns.names[code]) for code in dict.fromkeys(codes.tolist())}

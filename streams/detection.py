@@ -172,18 +172,15 @@ class Detection:
         if self._sensor_snapshots:
             older = [snapshot_ms for snapshot_ms in self._sensor_snapshots if snapshot_ms < bin_ms]
             if older:
-                self._restore(self._sensor_snapshots[max(older)], bin_ms)
+                self._restore(self._sensor_snapshots[max(older)])
             self._sensor_snapshots = {}
         for service in [service for service, parts in self._waiting.items() if parts[0].bin_ms < bin_ms]:
-            self._restore(self._waiting.pop(service), bin_ms)
+            self._restore(self._waiting.pop(service))
 
-    def _restore(self, parts: list[Snapshot], bin_ms: int) -> None:
+    def _restore(self, parts: list[Snapshot]) -> None:
         for snapshot in parts:
             rows = self._table.add((snapshot.service, region) for region in snapshot.regions)
-            shape = len(rows), self._window_bins
-            windows = np.frombuffer(snapshot.windows, "<i8").reshape(shape).copy()
-            windows[:, self._columns(snapshot.bin_ms, bin_ms)] = 0
-            self._table.windows[rows] = windows
+            self._table.windows[rows] = np.frombuffer(snapshot.windows, "<i8").reshape(len(rows), self._window_bins)
             self._table.last_seen_ms[rows] = snapshot.last_seen_ms
             for row, incident in zip(rows.tolist(), snapshot.incidents, strict=True):
                 self._table.keys[row].machine = Machine(incident)
@@ -238,16 +235,13 @@ class Detection:
 
     def _slide(self, bin_ms: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Move the windows on to this bin and return their sums, shape (K,)."""
+        number = bin_ms // self._bin_ms
         if self._last_ms is not None:
-            self._table.windows[:, self._columns(self._last_ms, bin_ms)] = 0
-        self._table.windows[:, bin_ms // self._bin_ms % self._window_bins] = counts
+            skipped = range(self._last_ms // self._bin_ms + 1, number)[-self._window_bins :]
+            self._table.windows[:, [each % self._window_bins for each in skipped]] = 0
+        self._table.windows[:, number % self._window_bins] = counts
         sums: NDArray[np.int64] = self._table.windows.sum(axis=1)
         return sums
-
-    def _columns(self, after_ms: int, before_ms: int) -> list[int]:
-        """Return the window columns of the bins between two, both excluded: those that were skipped."""
-        first, last = after_ms // self._bin_ms + 1, before_ms // self._bin_ms
-        return [number % self._window_bins for number in range(max(first, last - self._window_bins), last)]
 
     def _publish(
         self,

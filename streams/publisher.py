@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import faust
 import structlog
@@ -31,7 +32,7 @@ class Outgoing:
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class Publisher:
@@ -90,11 +91,10 @@ class Publisher:
         errors: list[BaseException] = []
         try:
             for record in records:
-                headers = list(record.headers)
+                headers: Any = list(record.headers)  # their values may be null, which Faust's type forbids
+                partition = record.partition
                 sent.append(
-                    await self._app.producer.send(
-                        record.topic, record.key, record.value, record.partition, None, headers
-                    )
+                    await self._app.producer.send(record.topic, record.key, record.value, partition, None, headers)
                 )
         except ProducerSendError as error:
             errors.append(error.__cause__ or error)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -141,7 +141,8 @@ def end_with_parent() -> None:
     """Stop this process when its standard input closes: when the parent has ended, however that came about."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1024):
+        # not through sys.stdin, whose lock would make the interpreter abort when it ends for another reason
+        while os.read(0, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -168,7 +169,7 @@ class Workers:
         command: Sequence[str],
         stages: Sequence[str] = STAGES,
         environment: Mapping[str, str] | None = None,
-        output: IO[bytes] | None = None,
+        output: IO[Any] | None = None,
     ) -> None:
         self._command = list(command)
         self._environment = {**os.environ, **(environment or {})}

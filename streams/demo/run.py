@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TextIO
 
 from rich.console import Console
 
@@ -86,8 +87,8 @@ def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bo
     console = Console(highlight=False)
     with _clean_up() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tocsin-demo-")))
-        log = folder / "workers.log"
-        logs.configure(stream=stack.enter_context(log.open("w")))
+        log = stack.enter_context((folder / "log").open("a"))
+        logs.configure(stream=log)
         if bootstrap_servers is None:
             with _step(console, "starting Apache Kafka (the first time, it is fetched before)"):
                 address = stack.enter_context(EmbeddedBroker()).bootstrap_servers
@@ -176,7 +177,7 @@ class _StoppedError(Exception):
 class _Player:
     """Workers, a thread that writes reports, and one that reads facts."""
 
-    def __init__(self, setting: Setting, worker_command: list[str], seed: int, log: Path) -> None:
+    def __init__(self, setting: Setting, worker_command: list[str], seed: int, log: TextIO) -> None:
         self._setting = setting
         self._settings = setting.settings
         self._command = worker_command
@@ -229,11 +230,10 @@ class _Player:
             ender.join()
 
     def _start(self) -> None:
-        with self._log.open("ab") as output:
-            for number in range(1, WORKERS + 1):
-                workers = Workers(self._command, output=output)
-                self._workers.append(workers)
-                self._tasks[f"worker {number}"] = self._pool.submit(workers.watch, self._stop)
+        for number in range(1, WORKERS + 1):
+            workers = Workers(self._command, output=self._log)
+            self._workers.append(workers)
+            self._tasks[f"worker {number}"] = self._pool.submit(workers.watch, self._stop)
         self._tasks["reader"] = self._pool.submit(asyncio.run, self._read(follow=True))
         self._tasks["writer"] = self._pool.submit(self._write)
 
@@ -253,7 +253,7 @@ class _Player:
                     raise self._error(f"{name} cannot go on")
 
     def _error(self, what: str) -> DemoError:
-        lines = self._log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+        lines = Path(self._log.name).read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
         return DemoError("\n".join([f"{what}; the log ends:", *lines]))
 
     async def _read(self, *, follow: bool) -> None:

@@ -35,7 +35,7 @@ class _Source:
     active_s: float
     dead_letters: list[Outgoing] = field(default_factory=list)
     stated: Rebuild | None = None
-    commit: Rebuild | None = None
+    commit: CommitPoint | None = None
 
 
 class CountStage:
@@ -119,18 +119,14 @@ class CountStage:
 
     def commit_points(self) -> Mapping[TP, CommitPoint]:
         """Return the rebuild points whose facts are acknowledged."""
-        return {
-            tp: CommitPoint(source.commit.offset, msgspec.json.encode(source.commit).decode())
-            for tp, source in self._sources.items()
-            if source.commit is not None
-        }
+        return {tp: source.commit for tp, source in self._sources.items() if source.commit is not None}
 
     async def committed(self, points: Mapping[TP, CommitPoint]) -> None:
         """Hear that Kafka has accepted these points."""
         for tp, source in self._sources.items():
             if tp in points:
                 self._metrics.committed(tp.partition)
-                if source.commit is not None and points[tp].offset == source.commit.offset:
+                if source.commit == points[tp]:
                     source.commit = None
 
     def troubles(self, now_s: float) -> list[str]:
@@ -182,7 +178,8 @@ class CountStage:
             return
         if not await self._publisher.publish(self._outgoing(tp, marks(flush, self._settings)), owned):
             return
-        source.stated = source.commit = flush.rebuild
+        source.stated = flush.rebuild
+        source.commit = CommitPoint(flush.rebuild.offset, msgspec.json.encode(flush.rebuild).decode())
         self._metrics.flushed(tp.partition, flush, asyncio.get_running_loop().time() - started_s)
 
     def _outgoing(self, tp: TP, records: Iterable[tuple[int, CountsRecord]]) -> Iterator[Outgoing]:
@@ -195,7 +192,7 @@ class CountStage:
         for each in rejected:
             offset = int(chunk.offsets[each.row])
             key, value = chunk.keys[each.row], chunk.values[each.row]
-            headers = [(name, content or b"") for name, content in chunk.headers.get(each.row, [])]
+            headers = list(chunk.headers.get(each.row, []))
             about = {
                 "topic": chunk.tp.topic,
                 "partition": str(chunk.tp.partition),

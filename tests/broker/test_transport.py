@@ -152,23 +152,6 @@ def test_keys_values_and_headers_are_kept_as_they_are_null_and_empty_ones_too(so
     assert all(headers for chunk in recorder.chunks for headers in chunk.headers.values())
 
 
-def test_log_append_time_is_the_brokers_clock(broker: EmbeddedBroker) -> None:
-    source = Source(broker, message_timestamp_type="LogAppendTime")
-
-    async def scenario() -> Recorder:
-        async with source.producer(linger_ms=50) as producer:
-            sent = [await producer.send(source.topic, b"claims to be of 1970", timestamp_ms=each) for each in (1, 2, 3)]
-            await asyncio.gather(*sent)
-        return await read(source, {0: 3})
-
-    before_ms = int(time.time() * 1000)
-    recorder = asyncio.run(scenario())
-    stamps = [stamp for chunk in recorder.chunks for stamp in chunk.timestamps_ms.tolist()]
-    assert len(stamps) == 3
-    assert all(before_ms <= stamp <= time.time() * 1000 for stamp in stamps)
-    assert [chunk.create_time_offset for chunk in recorder.chunks] == [-1] * len(recorder.chunks)
-
-
 def test_create_time_is_the_producers_clock_and_the_first_such_record_is_named(source: Source) -> None:
     stamps = [1_748_088_000_000, 1_748_087_000_000, 1_748_088_000_001]
 
@@ -183,19 +166,25 @@ def test_create_time_is_the_producers_clock_and_the_first_such_record_is_named(s
     assert chunk.create_time_offset == 0
 
 
-def test_in_a_log_of_both_clocks_the_first_record_of_the_producers_is_named(broker: EmbeddedBroker) -> None:
+def test_log_append_time_is_the_brokers_clock_and_the_first_record_of_another_is_named(broker: EmbeddedBroker) -> None:
     source = Source(broker, message_timestamp_type="LogAppendTime")
 
     async def scenario() -> Recorder:
-        await source.produce(b"1", b"2")
-        with KafkaAdminClient(bootstrap_servers=source.servers) as admin:
-            alter(admin, source.topic, {"message.timestamp.type": "CreateTime"})
-        await source.produce(b"3", b"4")
+        async with source.producer() as producer:
+            await producer.send_and_wait(source.topic, b"claims to be of 1970", timestamp_ms=1)
+            await producer.send_and_wait(source.topic, b"and of a millisecond later", timestamp_ms=2)
+            with KafkaAdminClient(bootstrap_servers=source.servers) as admin:
+                alter(admin, source.topic, {"message.timestamp.type": "CreateTime"})
+            await producer.send_and_wait(source.topic, b"is of 1970", timestamp_ms=3)
+            await producer.send_and_wait(source.topic, b"and so is this", timestamp_ms=4)
         return await read(source, {0: 4})
 
+    before_ms = int(time.time() * 1000)
     recorder = asyncio.run(scenario())
-    named = [chunk.create_time_offset for chunk in recorder.chunks if chunk.create_time_offset >= 0]
-    assert named == [2]
+    [first, second, *others] = [stamp for chunk in recorder.chunks for stamp in chunk.timestamps_ms.tolist()]
+    assert before_ms <= first <= second <= time.time() * 1000
+    assert others == [3, 4]
+    assert [chunk.create_time_offset for chunk in recorder.chunks if chunk.create_time_offset >= 0] == [2]
 
 
 # --- How large a chunk is -------------------------------------------------------------------------------------------
@@ -336,24 +325,31 @@ def commits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stageapp, "COMMIT_S", 0.2)
 
 
-def test_a_first_start_is_told_that_nothing_was_committed(source: Source) -> None:
+def test_a_stage_is_told_what_kafka_knows_and_reads_exactly_from_where_it_has_chosen(broker: EmbeddedBroker) -> None:
+    source = Source(broker, partitions=3)
+    new, kept, lost = source.tp(0), source.tp(1), source.tp(2)
+
     async def scenario() -> Recorder:
-        await source.produce(b"0", b"1", b"2")
-        source.delete_before(1)
-        return await read(source, {0: 3})
+        await source.produce(b"0", b"1", b"2", partition=0)
+        source.delete_before(1, partition=0)
+        await source.produce(*(b"%d" % each for each in range(2000)), partition=1)  # one batch: 777 is inside of it
+        await source.commit(5, "kept", partition=1)
+        await source.produce(*(b"%d" % each for each in range(10)), partition=2)
+        await source.commit(3, "lost", partition=2)
+        source.delete_before(6, partition=2)
+        return await read(source, {0: 3, 1: 2000, 2: 10}, Recorder(begin={kept: 777, lost: 6}))
 
-    assert asyncio.run(scenario()).lives[0].known == {source.tp(): Committed(None, "", 1, 3)}
-
-
-def test_reading_begins_exactly_at_the_position_that_the_stage_has_chosen(source: Source) -> None:
-    async def scenario() -> Recorder:
-        await source.produce(*(b"%d" % each for each in range(2000)))  # one batch: 777 is inside of it
-        await source.commit(5)
-        return await read(source, {0: 2000}, Recorder(begin={source.tp(): 777}))
-
-    recorder = asyncio.run(scenario())
-    assert recorder.chunks[0].start == 777
-    assert recorder.values == [b"%d" % each for each in range(777, 2000)]
+    life = asyncio.run(scenario()).lives[0]
+    assert life.known == {
+        new: Committed(None, "", 1, 3),
+        kept: Committed(5, "kept", 0, 2000),
+        lost: Committed(3, "lost", 6, 10),
+    }
+    assert {tp: [int(value or b"") for chunk in life.chunks[tp] for value in chunk.values] for tp in life.begun} == {
+        new: [1, 2],
+        kept: list(range(777, 2000)),
+        lost: [6, 7, 8, 9],
+    }
 
 
 @pytest.mark.usefixtures("commits_at_once")
@@ -392,18 +388,6 @@ def test_what_is_offered_when_the_app_ends_is_committed(source: Source) -> None:
         return await source.committed()
 
     assert asyncio.run(scenario()) == OffsetAndMetadata(2, "last")
-
-
-def test_a_stage_whose_commit_is_older_than_the_log_is_told_so(source: Source) -> None:
-    async def scenario() -> Recorder:
-        await source.produce(*(b"%d" % each for each in range(10)))
-        await source.commit(3, "kept")
-        source.delete_before(6)
-        return await read(source, {0: 10}, Recorder(begin={source.tp(): 6}))
-
-    recorder = asyncio.run(scenario())
-    assert recorder.lives[0].known == {source.tp(): Committed(3, "kept", 6, 10)}
-    assert recorder.values == [b"6", b"7", b"8", b"9"]
 
 
 def test_when_retention_removes_what_was_to_be_read_next_the_app_ends_and_nothing_is_reset(source: Source) -> None:

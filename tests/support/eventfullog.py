@@ -1,4 +1,4 @@
-"""A log of reports in which everything happens: incidents that come and go, late, repeated, anonymous and broken reports."""
+"""A log in which everything happens: incidents come and go; reports are late, repeated, anonymous, broken."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def eventful_log(seed: int, minutes: int, bin_s: int, partitions: int, per_secon
             at += length + int(rng.integers(10, 120))
         for number, count in enumerate(rng.poisson(share * level).tolist()):
             first_ms = START_MS + number * bin_s * 1000
-            for offset_ms in rng.integers(0, bin_s * 1000, count).tolist():
-                records.append(_report(rng, service, region, first_ms + offset_ms, partitions))
+            offsets_ms = rng.integers(0, bin_s * 1000, count).tolist()
+            records += [_report(rng, service, region, first_ms + each, partitions) for each in offsets_ms]
     for at_ms in rng.integers(START_MS, end_ms, len(records) // 100).tolist():
         value = BROKEN[int(rng.integers(len(BROKEN)))]
         records.append(LogRecord(at_ms, int(rng.integers(partitions)), None, value))

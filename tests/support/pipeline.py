@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -88,7 +87,7 @@ class Pipeline:
         return [worker.stage for worker in ended]
 
 
-def faults(pipeline: Pipeline, seed: int, count: int, frozen_s: float) -> list[tuple[str, Callable[[], None]]]:
+def faults(pipeline: Pipeline, seed: int, count: int, frozen_s: float) -> list[Callable[[], None]]:
     """Return `count` faults in random order: each stage is killed, told to end and frozen at least once."""
     rng = random.Random(seed)
     kinds = ("kill", "terminate", "freeze")
@@ -100,7 +99,7 @@ def faults(pipeline: Pipeline, seed: int, count: int, frozen_s: float) -> list[t
         worker = rng.choice([each for each in pipeline.workers if each.stage == stage])
         return {"kill": worker.kill, "terminate": worker.terminate, "freeze": lambda: worker.freeze(frozen_s)}[kind]
 
-    return [(f"{kind} {stage}", fault(stage, kind)) for stage, kind in plan]
+    return [fault(stage, kind) for stage, kind in plan]
 
 
 def read_topic(settings: Settings, topic: str) -> list[Record]:
@@ -132,16 +131,3 @@ def incident_log(settings: Settings) -> dict[tuple[str, bytes], set[bytes]]:
             assert value is not None
             found.setdefault((name, key), set()).add(value)
     return found
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float, meanwhile: Iterable[Any] = ()) -> None:
-    """Wait for a condition; fail with its description if it does not come true in time."""
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline_s, f"{what}: not within {seconds} s"
-        time.sleep(0.25)
-
-
-def pids(pipeline: Pipeline) -> list[int]:
-    """Return the processes of a pipeline that are there."""
-    return [worker.process.pid for worker in pipeline.workers if os.path.exists(f"/proc/{worker.process.pid}")]

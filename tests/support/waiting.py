@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -25,6 +25,15 @@ async def eventually(condition: Callable[[], T], what: str, seconds: float = 30.
     """Do the same while other tasks of the event loop go on."""
     deadline_s = time.monotonic() + seconds
     while not (result := condition()):
+        assert time.monotonic() < deadline_s, f"not within {seconds} s: {what}"
+        await asyncio.sleep(_PAUSE_S)
+    return result
+
+
+async def comes(ask: Callable[[], Awaitable[T]], what: str, seconds: float = 30.0) -> T:
+    """Do the same with a condition that is to be awaited."""
+    deadline_s = time.monotonic() + seconds
+    while not (result := await ask()):
         assert time.monotonic() < deadline_s, f"not within {seconds} s: {what}"
         await asyncio.sleep(_PAUSE_S)
     return result

@@ -5,6 +5,7 @@ import pytest
 from streams.bins import Bin
 from streams.detection import Detection
 from streams.events import SENSOR, Level, Levels, Outage, decode
+from streams.settings import Policy
 from tests.support.judgedbins import (
     HOUR_MS,
     HOURLY,
@@ -115,6 +116,16 @@ def test_a_bin_that_not_every_source_covers_may_raise_but_does_not_clear() -> No
     assert incidents(opened) == [("opened", "12:03"), ("held", "12:03")]
     assert incidents(judge(detection, of_us([0, 0, 0, 0], first=3, covered=3))) == []
     assert incidents(judge(detection, of_us([0, 0, 0], first=7))) == [("resumed", "12:10"), ("cleared", "12:10")]
+
+
+def test_a_bin_that_no_source_covers_does_not_raise_though_the_detector_holds_on_to_what_it_has_seen() -> None:
+    limited = deployment().model_copy(update={"policy": [Policy(raise_above=70)]})
+    detection = Detection(limited, {})
+    judge(detection, of_us([20, 20, 20]))
+    judgement = detection.judge(bin_of(3, {US: 40}, covered=0))
+    assert levels(judgement)[US].window == 80
+    assert incidents([judgement]) == []
+    assert incidents([detection.judge(bin_of(4, {US: 40}))])[0] == ("opened", "12:05")
 
 
 def test_a_bin_that_no_source_covers_neither_raises_nor_clears() -> None:

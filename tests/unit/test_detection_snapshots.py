@@ -86,6 +86,16 @@ def test_the_sensor_goes_on_from_its_newest_snapshot_before_the_first_bin() -> N
     assert records(restarted)
 
 
+def test_a_restart_right_before_a_skip_knows_that_bins_were_skipped() -> None:
+    settings = deployment(snapshot_every_bins=1)
+    bins = of_us([20, 20, 20, 20]) + of_us([1, 20, 20], first=5)
+    truth = judge(Detection(settings, {}), bins)
+    restarted = judge(Detection(settings, found(truth[:4])), bins[4:])
+    assert records(restarted) == records(truth[4:])
+    assert [judgement.facts for judgement in restarted] == [judgement.facts for judgement in truth[4:]]
+    assert incidents(restarted)[0] == ("held", "12:06")
+
+
 def test_a_sensor_without_a_snapshot_old_enough_begins_anew() -> None:
     bins = of_us([1] * 8)
     truth = judge(Detection(deployment(), {}), bins)

@@ -149,7 +149,8 @@ def test_the_floor_is_the_sensors_birth_while_no_snapshot_of_it_is_old_enough() 
 
 
 def test_the_floor_is_not_above_the_next_bin_while_a_restart_has_not_come_to_a_services_snapshot() -> None:
-    made = SnapshotBook(BIN_MS, complete([record(pack(snapshot(number=106))), record(pack(snapshot(SENSOR, 99)))]))
+    left = [("x", 106), (SENSOR, 99), (SENSOR, 104)]
+    made = SnapshotBook(BIN_MS, complete(record(pack(snapshot(service, number))) for service, number in left))
     assert floor(made, 102) == 100
     acknowledge(made, SENSOR, 101)
     assert floor(made, 102) == 102
