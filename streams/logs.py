@@ -8,6 +8,13 @@ from typing import Any, TextIO
 
 import structlog
 
+from streams.publisher import PublishError
+from streams.settings import SettingsError
+from streams.stages import StageError
+from streams.transport import PositionLostError
+
+_EXPECTED = (PositionLostError, PublishError, SettingsError, StageError)
+
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     """Set up logging for this process.
@@ -32,6 +39,7 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_is_unexpected)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -46,5 +54,11 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("streams").setLevel(level)
-    # the services of the transport report their comings and goings under its name
-    logging.getLogger("streams.transport").setLevel(logging.WARNING)
+    # the services of Faust that are ours report their comings and goings under the names of their modules
+    for module in ("streams.transport", "streams.stageapp"):
+        logging.getLogger(module).setLevel(logging.WARNING)
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Pass over the tracebacks of what has a message of its own, which the worker logs in one line."""
+    return not (record.exc_info and isinstance(record.exc_info[1], _EXPECTED))

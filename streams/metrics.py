@@ -51,8 +51,8 @@ class CountMetrics:
             "tocsin_count_flush_seconds", "Time to state and acknowledge a flush.", registry=registry
         )
         self._seen: dict[int, Tally] = {}
-        #: When a flush was last acknowledged, by the wall clock; 0 before the first.
-        self.flushed_s = 0.0
+        #: When a flush was last acknowledged, by the wall clock; when the worker began, before the first.
+        self.flushed_s = time.time()
 
     def assigned(self, partitions: Iterable[int]) -> None:
         """Begin anew for the partitions of an assignment: their counters count from zero again."""
@@ -117,8 +117,8 @@ class DetectMetrics:
         self._transitions = Counter(
             "tocsin_incident_transitions_total", "Transitions of incidents stated.", ["transition"], registry=registry
         )
-        #: When a bin was last judged, by the wall clock; 0 before the first.
-        self.judged_s = 0.0
+        #: When a bin was last judged, by the wall clock; when the worker began, before the first.
+        self.judged_s = time.time()
 
     def judged(self, partition: int, bin_end_ms: int, covered: int, keys: int) -> None:
         """Take in a judged bin."""

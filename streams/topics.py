@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,8 +197,8 @@ class Cluster:
         for wanted in self._wanted:
             if names and wanted.name not in names:
                 continue
-            topic = existing.get(wanted.name)
-            if topic is None:
+            topic, config = existing.get(wanted.name), self._config(wanted.name)
+            if topic is None or not config:  # a topic may vanish between the two
                 yield f"topic {wanted.name} does not exist: run `tocsin topics create`"
                 continue
             partitions = topic["partitions"]
@@ -213,10 +213,9 @@ class Cluster:
                     f"topic {wanted.name} has {least} replicas, kafka.replication_factor is "
                     f"{self._settings.kafka.replication_factor}"
                 )
-            yield from self._config_findings(wanted)
+            yield from self._config_findings(wanted, config)
 
-    def _config_findings(self, wanted: Topic) -> Iterator[str]:
-        actual = self._config(wanted.name)
+    def _config_findings(self, wanted: Topic, actual: Mapping[str, str]) -> Iterator[str]:
         for name in ("cleanup.policy", "message.timestamp.type"):
             value = wanted.config.get(name)
             if value is None or sorted(actual[name].split(",")) == sorted(value.split(",")):
@@ -233,6 +232,7 @@ class Cluster:
                 yield f"topic {wanted.name} allows unclean leader election: facts could be taken back"
 
     def _config(self, name: str) -> dict[str, str]:
+        """Return the configuration of a topic, nothing if there is no such topic."""
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
         answer: Any = self._admin.describe_configs([resource], config_filter="all")
         return {key: entry["value"] for key, entry in answer["topic"][name].items()}

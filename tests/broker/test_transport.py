@@ -23,7 +23,7 @@ from streams.settings import Kafka, Settings
 from streams.transport import ChunkConsumer, CommitPoint, Committed, PositionLostError
 from tests.support.pipeline import read_topic
 from tests.support.recorder import Recorder, recording
-from tests.support.waiting import eventually
+from tests.support.waiting import comes, eventually
 
 _numbers = itertools.count()
 
@@ -169,22 +169,27 @@ def test_create_time_is_the_producers_clock_and_the_first_such_record_is_named(s
 def test_log_append_time_is_the_brokers_clock_and_the_first_record_of_another_is_named(broker: EmbeddedBroker) -> None:
     source = Source(broker, message_timestamp_type="LogAppendTime")
 
-    async def scenario() -> Recorder:
+    async def scenario() -> tuple[int, Recorder]:
         async with source.producer() as producer:
             await producer.send_and_wait(source.topic, b"claims to be of 1970", timestamp_ms=1)
             await producer.send_and_wait(source.topic, b"and of a millisecond later", timestamp_ms=2)
             with KafkaAdminClient(bootstrap_servers=source.servers) as admin:
                 alter(admin, source.topic, {"message.timestamp.type": "CreateTime"})
-            await producer.send_and_wait(source.topic, b"is of 1970", timestamp_ms=3)
+
+            async def is_of_1970() -> int | None:
+                sent = await producer.send_and_wait(source.topic, b"is of 1970", timestamp_ms=3)
+                return sent.offset if sent.timestamp_type == 0 else None
+
+            named = await comes(is_of_1970, "the topic takes the producer's timestamps")
             await producer.send_and_wait(source.topic, b"and so is this", timestamp_ms=4)
-        return await read(source, {0: 4})
+        return named, await read(source, {0: named + 2})
 
     before_ms = int(time.time() * 1000)
-    recorder = asyncio.run(scenario())
-    [first, second, *others] = [stamp for chunk in recorder.chunks for stamp in chunk.timestamps_ms.tolist()]
-    assert before_ms <= first <= second <= time.time() * 1000
-    assert others == [3, 4]
-    assert [chunk.create_time_offset for chunk in recorder.chunks if chunk.create_time_offset >= 0] == [2]
+    named, recorder = asyncio.run(scenario())
+    stamps = [stamp for chunk in recorder.chunks for stamp in chunk.timestamps_ms.tolist()]
+    assert all(before_ms <= stamp <= time.time() * 1000 for stamp in stamps[:named])
+    assert stamps[named:] == [3, 4]
+    assert [chunk.create_time_offset for chunk in recorder.chunks if chunk.create_time_offset >= 0] == [named]
 
 
 # --- How large a chunk is -------------------------------------------------------------------------------------------

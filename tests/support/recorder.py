@@ -41,6 +41,8 @@ class Recorder:
         self.lives: list[Life] = []
         self.offered: dict[TP, CommitPoint] = {}
         self.accepted: dict[TP, CommitPoint] = {}
+        #: Set when its app is told to stop: what comes after that is not noted.
+        self.closed = False
         #: Chunks that came although they must not be used.
         self.void: list[Chunk] = []
         #: What was wrong with the order of chunks; must stay empty.
@@ -51,12 +53,13 @@ class Recorder:
             tp: self.begin.get(tp, known.log_start if known.offset is None else known.offset)
             for tp, known in assigned.items()
         }
-        self.lives.append(Life(dict(assigned), begun))
+        if not self.closed:
+            self.lives.append(Life(dict(assigned), begun))
         return begun
 
     def stop(self) -> None:
         self.offered = {}
-        if self.lives:
+        if self.lives and not self.closed:
             self.lives[-1].over = True
 
     def commit_points(self) -> Mapping[TP, CommitPoint]:
@@ -70,6 +73,8 @@ class Recorder:
         return [f"asked at {now_s}"]
 
     def take(self, chunk: Chunk) -> None:
+        if self.closed:
+            return
         life = self.lives[-1]
         if life.over or chunk.tp not in life.begun:
             self.discontinuities.append(f"{chunk.tp} is not assigned")
@@ -115,4 +120,5 @@ async def recording(settings: Settings, topic: str, recorder: Recorder, **conf: 
     try:
         yield app
     finally:
+        recorder.closed = True
         await app.stop()

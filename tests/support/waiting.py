@@ -12,7 +12,7 @@ T = TypeVar("T")
 _PAUSE_S = 0.05
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
     """Return what `condition` returns once it is true; fail with `what` if that takes longer than `seconds`."""
     deadline_s = time.monotonic() + seconds
     while not (result := condition()):
@@ -21,7 +21,7 @@ def until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
     return result
 
 
-async def eventually(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+async def eventually(condition: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
     """Do the same while other tasks of the event loop go on."""
     deadline_s = time.monotonic() + seconds
     while not (result := condition()):
@@ -30,7 +30,7 @@ async def eventually(condition: Callable[[], T], what: str, seconds: float = 30.
     return result
 
 
-async def comes(ask: Callable[[], Awaitable[T]], what: str, seconds: float = 30.0) -> T:
+async def comes(ask: Callable[[], Awaitable[T | None]], what: str, seconds: float = 30.0) -> T:
     """Do the same with a condition that is to be awaited."""
     deadline_s = time.monotonic() + seconds
     while not (result := await ask()):
