@@ -5,7 +5,6 @@ from __future__ import annotations
 import faust
 from faust.types import TopicT
 from mode import CrashingSupervisor
-from yarl import URL
 
 from streams.chunks import Chunk
 from streams.settings import Settings
@@ -51,7 +50,7 @@ def stage_app(settings: Settings, name: str) -> StageApp:
     session_s = settings.kafka.session_timeout_s
     return StageApp(
         f"{settings.kafka.prefix}-{name}",
-        broker=[URL(f"{SCHEME}://{address}") for address in settings.kafka.bootstrap_servers.split(",")],
+        broker=";".join(f"{SCHEME}://{address}" for address in settings.kafka.bootstrap_servers.split(",")),
         agent_supervisor=CrashingSupervisor,
         autodiscover=False,
         broker_commit_interval=COMMIT_S,
