@@ -80,9 +80,9 @@ def measure(
     for settings, topic in zip(ours, stock, strict=True):
         of_tocsin.append(in_child(tocsin, settings, reports))
         in_child(check, settings, written.truth)
-        console.print(f"Tocsin       {describe(of_tocsin[-1])}, every count right")
+        console.print(f"Tocsin       {describe(of_tocsin[-1])}, every count right", highlight=False, soft_wrap=True)
         of_faust.append(in_child(stock_faust, bootstrap_servers, topic, stock_reports))
-        console.print(f"stock Faust  {describe(of_faust[-1])}")
+        console.print(f"stock Faust  {describe(of_faust[-1])}", highlight=False, soft_wrap=True)
     return of_tocsin, of_faust, written
 
 
@@ -169,8 +169,8 @@ def show(console: Console, of_tocsin: Sequence[Measured], of_faust: Sequence[Mea
         highlight=False,
         soft_wrap=True,
     )
-    table = Table("worker", "reports per CPU-second, median", "lowest", "highest", "peak memory")
-    for name, runs in (("Tocsin, count stage", of_tocsin), ("stock Faust, counting", of_faust)):
+    table = Table("reports per CPU-second", "median", "lowest", "highest", "peak memory")
+    for name, runs in (("Tocsin, count stage", of_tocsin), ("stock Faust agent", of_faust)):
         rates = [run.per_cpu_s for run in runs]
         peak_mb = max(run.peak_rss_bytes for run in runs) / 1e6
         figures = [f"{rate:,.0f}" for rate in (median(rates), min(rates), max(rates))]

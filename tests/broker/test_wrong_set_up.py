@@ -1,0 +1,298 @@
+"""What a worker says, and how it ends, where the set-up is wrong; and how it stands the absence of Kafka."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.structs import OffsetAndMetadata
+
+from streams.broker import EmbeddedBroker
+from streams.counting import Rebuild
+from streams.events import Frame, decode_counts
+from streams.replay import Replay
+from streams.settings import Kafka, Settings
+from streams.topics import Cluster, Topics
+from tests.support.pipeline import read_topic
+from tests.support.reports import record, report
+from tests.support.waiting import until
+
+START_MS = 1_748_088_000_000
+_numbers = itertools.count()
+
+
+class Process:
+    """`tocsin` with settings of the command line, as a process in an empty folder."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: object) -> None:
+        self.log = folder / f"tocsin-{next(_numbers)}.log"
+        options = [f"--set={key.replace('__', '.')}={value}" for key, value in settings.items()]
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("TOCSIN_") and name != "KAFKA_BOOTSTRAP_SERVERS"
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streams.cli", *options, *arguments],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=variables,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.said.splitlines() if line.startswith("{") and line.endswith("}")]
+
+    def errors(self) -> list[str]:
+        """Return what it has said in error, the reason where there is one."""
+        return [event.get("reason", event["event"]) for event in self.events if event["level"] == "error"]
+
+    def exit_code(self) -> int:
+        """Return how it ends by itself, without a traceback."""
+        code = self.process.wait(60)
+        assert "Traceback" not in self.said
+        return code
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its health server."""
+        [port] = until(lambda: [each["http_port"] for each in self.events if "http_port" in each], "the worker starts")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.said
+        return self.get("/readyz") == (200, "ready\n")
+
+
+@pytest.fixture
+def tocsin(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts processes that end with the test."""
+    processes: list[Process] = []
+
+    def start(*arguments: str, **settings: object) -> Process:
+        processes.append(Process(tmp_path, *arguments, **settings))
+        return processes[-1]
+
+    yield start
+    for each in processes:
+        each.process.kill()
+        each.process.wait()
+
+
+class Deployment:
+    """Topics of its own, of one partition each."""
+
+    def __init__(self, broker: EmbeddedBroker, clock: str = "log", create: bool = True) -> None:
+        kafka = {
+            "bootstrap_servers": broker.bootstrap_servers,
+            "prefix": f"wrong-{next(_numbers)}",
+            "clock": clock,
+            "reports_partitions": 1,
+            "counts_partitions": 1,
+            "session_timeout_s": 2,
+        }
+        self.settings = Settings(kafka=Kafka(**kafka))  # type: ignore[arg-type]  # values of several types
+        self.topics = Topics(self.settings.kafka.prefix)
+        self.options = {f"kafka__{key}": value for key, value in kafka.items()} | {
+            "worker__http_port": 0,
+            "count__flush_s": 0.2,
+        }
+        if create:
+            with Cluster(self.settings) as cluster:
+                cluster.create()
+
+    def produce(self, topic: str, *records: tuple[bytes | None, bytes | None]) -> None:
+        with KafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap_servers, acks="all") as producer:
+            for sent in [producer.send(topic, value, key, partition=0) for key, value in records]:
+                sent.get(timeout=30)
+
+    def commit(self, stage: str, topic: str, metadata: str) -> None:
+        consumer: Any = KafkaConsumer(
+            bootstrap_servers=self.settings.kafka.bootstrap_servers,
+            group_id=f"{self.settings.kafka.prefix}-{stage}",
+            enable_auto_commit=False,
+        )
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        consumer.commit({partition: OffsetAndMetadata(0, metadata, -1)})
+        consumer.close()
+
+    def counted(self) -> int:
+        """Return how many reports of service x the frames tell of."""
+        cells: dict[int, int] = {}
+        for _, value in read_topic(self.settings, self.topics.counts):
+            stated = decode_counts(value or b"")
+            for cell in stated.cells if isinstance(stated, Frame) else []:
+                if cell.service == "x":
+                    cells[cell.bin_ms] = max(cells.get(cell.bin_ms, 0), cell.count)
+        return sum(cells.values())
+
+
+# --- Settings that cannot be right ----------------------------------------------------------------------------------
+
+
+def test_every_wrong_setting_is_named(tocsin: Callable[..., Process]) -> None:
+    worker = tocsin("worker", "count", kafka__clock="brocker", kafka__bootstrap_servers="localhost:port", count__bin=60)
+    assert worker.exit_code() == 2
+    assert [line.split(" = ")[0] for line in worker.said.splitlines()] == [
+        "kafka.bootstrap_servers",
+        "kafka.clock",
+        "count.bin",
+    ]
+    assert "must be host:port" in worker.said
+
+
+def test_a_port_that_is_taken_is_named(tocsin: Callable[..., Process]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        worker = tocsin("worker", "count", worker__http_port=port)
+        assert worker.exit_code() == 2
+    assert f"cannot listen on 127.0.0.1:{port} (worker.http_host, worker.http_port): Address already" in worker.said
+
+
+# --- Topics that do not fit -----------------------------------------------------------------------------------------
+
+
+def test_missing_topics_are_named_and_the_parent_of_the_stages_ends_too(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process]
+) -> None:
+    deployment = Deployment(broker, create=False)
+    worker = tocsin("worker", **deployment.options)
+    assert worker.exit_code() == 2
+    names = (deployment.topics.reports, deployment.topics.counts, deployment.topics.alerts)
+    assert {f"topic {name} does not exist: run `tocsin topics create`" for name in names} <= set(worker.errors())
+
+
+def test_other_partition_numbers_and_another_clock_are_named(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process]
+) -> None:
+    deployment = Deployment(broker, clock="log")
+    options = deployment.options | {"kafka__clock": "broker", "kafka__reports_partitions": 7}
+    worker = tocsin("worker", "count", **options)
+    assert worker.exit_code() == 2
+    advice = "change the setting, or drain to a new kafka.prefix"
+    assert worker.errors() == [
+        f"topic {deployment.topics.reports} has 1 partitions, kafka.reports_partitions is 7: {advice}",
+        f"topic {deployment.topics.reports} has message.timestamp.type=CreateTime, not LogAppendTime, "
+        'but kafka.clock = "broker" needs it: alter the topic or the setting',
+        f"topic {deployment.topics.dead_letters} has 1 partitions, kafka.reports_partitions is 7: {advice}",
+    ]
+
+
+def test_a_topic_that_is_altered_to_the_producers_clock_ends_the_worker(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process]
+) -> None:
+    deployment = Deployment(broker, clock="broker")
+    worker = tocsin("worker", "count", **deployment.options)
+    until(worker.is_ready, "the worker is ready")
+    with KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers) as admin:
+        configs = {"message.timestamp.type": "CreateTime"}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, deployment.topics.reports, configs=configs)])
+
+    def ended() -> bool:
+        deployment.produce(deployment.topics.reports, (None, report()))
+        return worker.process.poll() is not None
+
+    until(ended, "the worker has ended")
+    assert worker.exit_code() == 70
+    [error] = worker.errors()
+    assert 'StageError: kafka.clock = "broker", but the record at offset' in error
+
+
+# --- Settings that are not those of before --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["count", "detect"])
+def test_other_counting_settings_are_refused_and_named(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process], stage: str
+) -> None:
+    deployment = Deployment(broker)
+    before = deployment.settings.counting
+    if stage == "count":
+        rebuild = Rebuild(offset=0, counting=before, floor_ms=START_MS, append_ms=START_MS)
+        deployment.commit("count", deployment.topics.reports, msgspec.json.encode(rebuild).decode())
+    else:
+        mark = {"type": "mark", "counting": before, "source": 0, "watermark_ms": START_MS}
+        deployment.produce(deployment.topics.counts, (b"0", msgspec.json.encode(mark)))
+    worker = tocsin("worker", stage, **deployment.options, count__allowed_lateness_s=31)
+    assert worker.exit_code() == 2
+    [error] = worker.errors()
+    assert error.startswith("CountingChangedError: ")
+    assert f"counted under settings {before}" in error
+    assert "drain to a new kafka.prefix" in error
+
+
+def test_other_detection_settings_are_refused_until_they_are_applied(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process]
+) -> None:
+    deployment = Deployment(broker)
+    log = [record(START_MS + 1000 * second, report(reporter=str(second))) for second in range(1200)]
+    snapshots = [each for judgement in Replay(deployment.settings).run(log) for each in judgement.snapshots]
+    assert snapshots
+    deployment.produce(deployment.topics.baselines, *((each.key, each.value) for each in snapshots))
+
+    worker = tocsin("worker", "detect", **deployment.options, detect__ratio__above=4)
+    assert worker.exit_code() == 2
+    [error] = worker.errors()
+    assert error.startswith("DetectionChangedError: ")
+    assert "start the worker with --apply-settings" in error
+
+    worker = tocsin("worker", "detect", "--apply-settings", **deployment.options, detect__ratio__above=4)
+    until(worker.is_ready, "the worker goes on under the new settings")
+    worker.process.terminate()
+    assert worker.exit_code() == 0
+    assert worker.errors() == []
+
+
+# --- Kafka away -----------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_waits_for_kafka_and_stands_its_absence(tmp_path: Path, tocsin: Callable[..., Process]) -> None:
+    with EmbeddedBroker(data=tmp_path / "kafka") as broker:
+        deployment = Deployment(broker)
+        broker.stop_node(1)
+
+        worker = tocsin("worker", "count", **deployment.options)
+        address = broker.bootstrap_servers
+        assert worker.get("/livez") == (200, "alive\n")
+        assert worker.get("/readyz") == (503, f"count: waiting for Kafka at {address}\n")
+        until(lambda: f"cannot reach Kafka at {address} (kafka.bootstrap_servers)" in worker.said, "it says why")
+
+        broker.start_node(1)
+        until(worker.is_ready, "the worker has begun")
+        deployment.produce(deployment.topics.reports, *[(None, report()) for _ in range(50)])
+
+        broker.stop_node(1)
+        until(lambda: worker.get("/readyz")[0] == 503, "the worker is not ready")
+        assert worker.get("/readyz") == (503, f"{deployment.settings.kafka.prefix}-count: no contact with Kafka\n")
+        assert worker.get("/livez") == (200, "alive\n")
+
+        broker.start_node(1)
+        until(worker.is_ready, "the worker goes on")
+        deployment.produce(deployment.topics.reports, *[(None, report()) for _ in range(50)])
+        until(lambda: deployment.counted() == 100, "all reports are counted")
+        assert 'tocsin_count_reports_accepted_total{partition="0"} 100.0' in worker.get("/metrics")[1]
+        worker.process.terminate()
+        assert worker.exit_code() == 0
