@@ -51,11 +51,22 @@ class Chunk:
     create_time_offset: int = -1
 
 
+class UnreadableError(Exception):
+    """A record that aiokafka cannot decode."""
+
+
 class BatchReader:
     """Reads chunks from the record batches of one fetch of one partition.
 
     Aborted transactions and control batches are passed over as aiokafka does it for a consumer with
     `read_committed`; a batch larger than a chunk is read in several.
+
+    Raises
+    ------
+    CorruptRecordException
+        From `read`, if a checksum is wrong: what has been fetched was damaged on its way.
+    UnreadableError
+        From `read`, if a record cannot be decoded.
     """
 
     def __init__(self, tp: TP, fetched: PartitionRecords) -> None:
@@ -118,11 +129,17 @@ class BatchReader:
     def _take(self, limit: int) -> list[Any]:
         """Return the next records of the open batch, at most `limit`; none at its end."""
         position = self.fetched.next_fetch_offset
-        while taken := list(islice(self._rest, min(limit, self._at_once))):
-            if taken[0].offset >= position:
-                return taken
-            if taken[-1].offset >= position:  # a fetch may begin inside of a batch
-                return [record for record in taken if record.offset >= position]
+        try:
+            while taken := list(islice(self._rest, min(limit, self._at_once))):
+                if taken[0].offset >= position:
+                    return taken
+                if taken[-1].offset >= position:  # a fetch may begin inside of a batch
+                    return [record for record in taken if record.offset >= position]
+        except UnicodeDecodeError as error:
+            raise UnreadableError(
+                f"{self.tp.topic} partition {self.tp.partition}: a record at offset {position} or just after it has "
+                "a header whose name is not UTF-8"
+            ) from error
         return []
 
     def _open_batch(self) -> bool:

@@ -8,12 +8,13 @@ from typing import Any, TextIO
 
 import structlog
 
+from streams.chunks import UnreadableError
 from streams.publisher import PublishError
 from streams.settings import SettingsError
 from streams.stages import StageError
 from streams.transport import PositionLostError
 
-_EXPECTED = (PositionLostError, PublishError, SettingsError, StageError)
+_EXPECTED = (PositionLostError, PublishError, SettingsError, StageError, UnreadableError)
 
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
