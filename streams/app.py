@@ -33,7 +33,7 @@ def count_app(settings: Settings, registry: CollectorRegistry) -> StageApp:
     async def count(chunks: AsyncIterable[Chunk]) -> None:
         async for chunk in chunks:
             if app.is_current(chunk):
-                stage.take(chunk)
+                await stage.take(chunk)
 
     @app.timer(settings.count.flush_s)  # type: ignore[untyped-decorator]  # Faust does not type it
     async def flush() -> None:

@@ -14,8 +14,8 @@ from aiokafka.errors import CorruptRecordException
 from faust.types import TP
 from numpy.typing import NDArray
 
-#: Largest chunk: what one step of an agent may hold the event loop with (8,192 records take about 16 ms).
-CHUNK_RECORDS = 8192
+#: Largest chunk: what is read at once, and what a stage takes in parts that do not hold the event loop for long.
+CHUNK_RECORDS = 16_384
 CHUNK_BYTES = 4 << 20
 #: How many of Kafka's record objects exist at a time: more make the garbage collector look at them again and again.
 _RECORDS_AT_ONCE = 128
@@ -49,6 +49,23 @@ class Chunk:
     headers: dict[int, list[tuple[str, bytes | None]]] = field(default_factory=dict)
     #: Offset of the first record whose timestamp was set by its producer (CreateTime), -1 if the broker set all.
     create_time_offset: int = -1
+
+    def parts(self, records: int) -> Iterator[Chunk]:
+        """Yield the chunk in parts of at most so many records each; a chunk without records is one part."""
+        for first in range(0, max(1, len(self.values)), records):
+            last = first + records
+            yield Chunk(
+                tp=self.tp,
+                assignment=self.assignment,
+                start=self.start if first == 0 else int(self.offsets[first]),
+                end=self.end if last >= len(self.values) else int(self.offsets[last]),
+                offsets=self.offsets[first:last],
+                timestamps_ms=self.timestamps_ms[first:last],
+                keys=self.keys[first:last],
+                values=self.values[first:last],
+                headers={row - first: own for row, own in self.headers.items() if first <= row < last},
+                create_time_offset=self.create_time_offset,
+            )
 
 
 class UnreadableError(Exception):
