@@ -18,7 +18,7 @@ from streams.frames import facts, marks
 from streams.metrics import CountMetrics
 from streams.publisher import Outgoing, Publisher
 from streams.settings import Settings
-from streams.stages import StageError
+from streams.stages import StageError, require_next
 from streams.topics import Topics
 from streams.transport import CommitPoint, Committed
 
@@ -92,11 +92,7 @@ class CountStage:
                 f"partition {chunk.tp.partition} has its producer's timestamp: set message.timestamp.type="
                 'LogAppendTime on the topic, or kafka.clock = "log"'
             )
-        if chunk.start != source.counter.position:
-            raise StageError(
-                f"{chunk.tp.topic} partition {chunk.tp.partition}: counted up to {source.counter.position}, "
-                f"but the next chunk begins at {chunk.start}"
-            )
+        require_next(chunk, source.counter.position)
         source.active_s = asyncio.get_running_loop().time()
         all_rejected: list[Rejected] = []
         for part in chunk.parts(source.part_records):

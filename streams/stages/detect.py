@@ -19,7 +19,7 @@ from streams.orphans import Orphans
 from streams.publisher import Outgoing, Publisher
 from streams.settings import Settings
 from streams.snapshots import SnapshotBook, complete
-from streams.stages import StageError
+from streams.stages import StageError, require_next
 from streams.topics import Topics
 from streams.transport import CommitPoint, Committed
 
@@ -108,11 +108,7 @@ class DetectStage:
             If records are missing before the chunk, or a record is none of this version's.
         """
         partition = self._partitions[chunk.tp]
-        if chunk.start != partition.position:
-            raise StageError(
-                f"{chunk.tp.topic} partition {chunk.tp.partition}: read up to {partition.position}, "
-                f"but the next chunk begins at {chunk.start}"
-            )
+        require_next(chunk, partition.position)
         partition.position = chunk.end
         judgements: list[Judgement] = []
         facts = 0

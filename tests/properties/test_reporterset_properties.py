@@ -13,7 +13,11 @@ COLUMNS = st.lists(st.lists(HASHES, max_size=60), max_size=8)
 
 def new_ones(seen: set[int], column: list[int]) -> list[bool]:
     """Say one by one which hashes are not in the set, and add them."""
-    return [not (each in seen or seen.add(each)) for each in column]  # type: ignore[func-returns-value]
+    answers = []
+    for each in column:
+        answers.append(each not in seen)
+        seen.add(each)
+    return answers
 
 
 @given(COLUMNS)
