@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 export UV_NO_CONFIG := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint typecheck check bench lock clean
+.PHONY: help venv demo test lint typecheck check docs bench soak fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,14 +43,26 @@ typecheck: $(INSTALLED) ## Check types
 check: lint typecheck ## Check style, types and the layers of imports
 	$(BIN)/lint-imports
 
+docs: $(INSTALLED) ## Write docs/reference and schemas/ anew from the code
+	$(BIN)/python docs/generate.py
+
 bench: $(INSTALLED) ## Measure the count stage beside stock Faust on the embedded Kafka
 	$(BIN)/python benchmarks/count.py
+
+soak: $(INSTALLED) ## Run the pipeline for an hour at 2,000 reports a second on the embedded Kafka
+	$(BIN)/python benchmarks/soak.py
+
+fuzz: $(INSTALLED) ## Try 10 million inputs, good and broken, on everything that reads bytes
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz
 
 lock: $(INSTALLED) ## Bring the lock files up to date with pyproject.toml and the newest releases
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded --group dev --output-file requirements.lock pyproject.toml
 	grep --only-matching '^uv==[^ ]*' requirements.lock | $(UV) pip compile --quiet --universal --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --output-file requirements-uv.lock -
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --group fuzz --output-file requirements-fuzz.lock
 
 clean: ## Remove .venv and everything that the tools have cached here
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,12 +13,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ["requirements.lock", "requirements-uv.lock"]
+LOCKS = ["requirements.lock", "requirements-uv.lock", "requirements-fuzz.lock"]
 
 DECLARED = {
     "At run time": PYPROJECT["project"]["dependencies"],
     "Extra `embedded`": PYPROJECT["project"]["optional-dependencies"]["embedded"],
     "Group `dev`": PYPROJECT["dependency-groups"]["dev"],
+    "Group `fuzz`": PYPROJECT["dependency-groups"]["fuzz"],
 }
 REQUIREMENTS = [Requirement(line) for lines in DECLARED.values() for line in lines]
 
@@ -39,7 +40,8 @@ def test_the_page_explains_what_is_declared_and_nothing_else(section: str, lines
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
 def test_the_lock_pins_what_is_declared(requirement: Requirement) -> None:
-    locked = [pin for pin in pins("requirements.lock") if canonicalize_name(pin.name) == requirement.name]
+    everywhere = [pin for lock in LOCKS for pin in pins(lock)]
+    locked = [pin for pin in everywhere if canonicalize_name(pin.name) == requirement.name]
     versions = [specifier.version for pin in locked for specifier in pin.specifier]
     assert versions
     assert all(requirement.specifier.contains(version) for version in versions), versions

@@ -1,0 +1,29 @@
+"""Programs that no Python package brings: where they are, and what to do without them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+#: Each program that a test may ask for, and the Debian package that has it.
+PACKAGES = {
+    "alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+}
+#: Debian calls some by another name than their makers.
+NAMES = {"alertmanager": ("alertmanager", "prometheus-alertmanager")}
+
+
+def program(name: str) -> str:
+    """Return the path of a program; skip the test by that name without it, or fail where all must be there."""
+    for candidate in NAMES.get(name, (name,)):
+        if path := shutil.which(candidate):
+            return path
+    message = f"{name} is not installed (Debian package {PACKAGES[name]})"
+    if os.environ.get("NO_TEST_SKIPPED"):
+        pytest.fail(message)
+    pytest.skip(message)
