@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -26,10 +27,12 @@ from streams.topics import Topics
 def count_app(settings: Settings, registry: CollectorRegistry) -> StageApp:
     """Return the app that counts reports: frames and marks come out, dead letters aside."""
     app = stage_app(settings, "count")
-    stage = CountStage(settings, Publisher(app), CountMetrics(registry))
+    reports = Topics(settings.kafka.prefix).reports
+    metrics = CountMetrics(registry, settings, partial(app.end_offset, reports))
+    stage = CountStage(settings, Publisher(app, metrics), metrics)
     app.stage = stage
 
-    @app.agent(app.chunks(Topics(settings.kafka.prefix).reports), name="count")
+    @app.agent(app.chunks(reports), name="count")
     async def count(chunks: AsyncIterable[Chunk]) -> None:
         async for chunk in chunks:
             if app.is_current(chunk):
@@ -46,12 +49,13 @@ def count_app(settings: Settings, registry: CollectorRegistry) -> StageApp:
 def detect_app(settings: Settings, registry: CollectorRegistry, *, apply_settings: bool = False) -> StageApp:
     """Return the app that judges bins: incidents, outages, levels and snapshots come out."""
     app = stage_app(settings, "detect")
-    metrics = DetectMetrics(registry, settings.worker.max_metric_series)
+    counts = Topics(settings.kafka.prefix).counts
+    metrics = DetectMetrics(registry, settings, partial(app.end_offset, counts))
     read = TopicReader(settings).read
-    stage = DetectStage(settings, Publisher(app), metrics, read, apply_settings=apply_settings)
+    stage = DetectStage(settings, Publisher(app, metrics), metrics, read, apply_settings=apply_settings)
     app.stage = stage
 
-    @app.agent(app.chunks(Topics(settings.kafka.prefix).counts), name="detect")
+    @app.agent(app.chunks(counts), name="detect")
     async def detect(chunks: AsyncIterable[Chunk]) -> None:
         async for chunk in chunks:
             if app.is_current(chunk):
@@ -63,10 +67,12 @@ def detect_app(settings: Settings, registry: CollectorRegistry, *, apply_setting
 def notify_app(settings: Settings, registry: CollectorRegistry) -> StageApp:
     """Return the app that tells people: alerts come out, each once."""
     app = stage_app(settings, "notify")
-    stage = NotifyStage(settings, Publisher(app), NotifyMetrics(registry), [Console(sys.stdout)])
+    incidents = Topics(settings.kafka.prefix).incidents
+    metrics = NotifyMetrics(registry, settings, partial(app.end_offset, incidents))
+    stage = NotifyStage(settings, Publisher(app, metrics), metrics, [Console(sys.stdout)])
     app.stage = stage
 
-    @app.agent(app.chunks(Topics(settings.kafka.prefix).incidents), name="notify")
+    @app.agent(app.chunks(incidents), name="notify")
     async def notify(chunks: AsyncIterable[Chunk]) -> None:
         async for chunk in chunks:
             if app.is_current(chunk):

@@ -109,7 +109,7 @@ class BinMerger:
         self._position = offset + 1
         if record.counting != self._settings.counting:
             raise CountingChangedError(
-                f"source {record.source} was counted under settings {record.counting}, this worker has "
+                f"offset {offset} was counted under settings {record.counting}, this worker has "
                 f"{self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
                 "topic; drain to a new kafka.prefix to change them"
             )

@@ -31,8 +31,9 @@ from kafka.errors import KafkaError
 
 from streams.embedded import guard
 from streams.embedded.jars import EXTRA_MISSING, BrokerError, jars_folder
+from streams.embedded.listeners import CONTROLLER_LISTENER, PLAIN_LISTENER, Listener, authorization, set_passwords
 
-__all__ = ["BrokerError", "EmbeddedBroker"]
+__all__ = ["BrokerError", "EmbeddedBroker", "Listener"]
 
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 90.0
@@ -76,6 +77,13 @@ class EmbeddedBroker:
         Port of the first node; the others follow it. Without it, free ports are chosen.
     properties
         Broker properties that add to and override the ones set here.
+    listeners
+        Listeners by name, in upper case, beside the plain one.
+    users
+        Passwords of the users that listeners with SASL know, by PLAIN and SCRAM.
+    authorize
+        Whether those users, and clients with a certificate, are allowed only what ACLs say; those of the plain listener
+        are allowed everything.
 
     Raises
     ------
@@ -90,12 +98,19 @@ class EmbeddedBroker:
         brokers: int = 1,
         port: int | None = None,
         properties: Mapping[str, str] = {},
+        listeners: Mapping[str, Listener] = {},
+        users: Mapping[str, str] = {},
+        *,
+        authorize: bool = False,
     ) -> None:
         self._data = data
         self._jars = jars
         self._brokers = brokers
         self._port = port
         self._properties = dict(properties)
+        self._listeners = dict(listeners)
+        self._users = dict(users)
+        self._authorize = authorize
         self._folder = Path()
         self._java: list[str] = []
         self._nodes: dict[int, _Node] = {}
@@ -103,7 +118,11 @@ class EmbeddedBroker:
     @property
     def bootstrap_servers(self) -> str:
         """Comma-separated `host:port` of all nodes, for clients; empty before `start`."""
-        return ",".join(node.address for node in self._nodes.values())
+        return self.servers()
+
+    def servers(self, listener: str = PLAIN_LISTENER) -> str:
+        """Return the comma-separated `host:port` of all nodes for the clients of a listener."""
+        return ",".join(node.address(listener) for node in self._nodes.values())
 
     def start(self) -> None:
         """Start all nodes; return when the cluster serves records, metadata and consumer groups."""
@@ -114,6 +133,8 @@ class EmbeddedBroker:
             for node in self._nodes.values():
                 self._launch(node)
             self._wait_until_ready(list(self._nodes.values()))
+            if self._users:
+                set_passwords(self.bootstrap_servers.split(","), self._users)
         except BaseException:
             self.stop()
             raise
@@ -162,12 +183,19 @@ class EmbeddedBroker:
             raise BrokerError(f"{self._folder} holds the data of a cluster of {found} brokers, not {self._brokers}")
         ports = [_free_port() if self._port is None else _own_port(self._port + i) for i in range(self._brokers)]
         nodes = [
-            _Node(number, self._folder / f"node-{number}", port, controller_port=_free_port())
+            _Node(
+                number,
+                self._folder / f"node-{number}",
+                {PLAIN_LISTENER: port} | {name: _free_port() for name in [*self._listeners, CONTROLLER_LISTENER]},
+            )
             for number, port in enumerate(ports, start=1)
         ]
         for node in nodes:
             node.folder.mkdir(parents=True, exist_ok=True)
-            properties = _server_properties(node, nodes) | self._properties
+            properties = _server_properties(node, nodes, self._listeners)
+            for name, listener in self._listeners.items():
+                properties |= listener.properties(name, self._users)
+            properties |= (authorization() if self._authorize else {}) | self._properties
             lines = [f"{key}={_escape(value)}\n" for key, value in properties.items()]
             node.properties_file.write_text("".join(lines))
         return {node.number: node for node in nodes}
@@ -178,7 +206,8 @@ class EmbeddedBroker:
         java = [*self._java, f"-Djava.io.tmpdir={node.folder}"]
         commands = [[*java, "kafka.Kafka", str(node.properties_file)]]
         if not (node.records / "meta.properties").exists():
-            storage = ["format", "-t", _cluster_id(self._folder), "-c", str(node.properties_file)]
+            # in one argument, for an id may begin with a hyphen
+            storage = ["format", f"--cluster-id={_cluster_id(self._folder)}", f"--config={node.properties_file}"]
             commands.insert(0, [*java, "kafka.tools.StorageTool", *storage])
         plan = guard.plan(commands, remove=str(self._folder) if self._data is None else None)
         with node.log.open("ab") as log:
@@ -198,7 +227,8 @@ class EmbeddedBroker:
         """Wait until `started` accept connections and all running nodes serve metadata and consumer groups."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         for node in started:
-            _wait_for(functools.partial(_accepts, node.port), started, deadline)
+            for name in (PLAIN_LISTENER, *self._listeners):
+                _wait_for(functools.partial(_accepts, node.ports[name]), started, deadline)
         running = [node for node in self._nodes.values() if node.running]
         _wait_for(functools.partial(_serves, running), running, deadline)
 
@@ -209,13 +239,12 @@ class _Node:
 
     number: int
     folder: Path
-    port: int
-    controller_port: int
+    #: By the names of the listeners.
+    ports: dict[str, int]
     guard: subprocess.Popen[bytes] | None = None
 
-    @property
-    def address(self) -> str:
-        return f"{_HOST}:{self.port}"
+    def address(self, listener: str = PLAIN_LISTENER) -> str:
+        return f"{_HOST}:{self.ports[listener]}"
 
     @property
     def properties_file(self) -> Path:
@@ -251,20 +280,23 @@ class _Node:
         return BrokerError("\n".join([f"Kafka node {self.number} {what}; its log {self.log} ends:", *lines]))
 
 
-def _listeners(node: _Node, nodes: Sequence[_Node]) -> dict[str, str]:
+def _listeners(node: _Node, nodes: Sequence[_Node], listeners: Mapping[str, Listener]) -> dict[str, str]:
     """Return the properties that say who may talk to a node, where and how."""
+    protocols = {name: listener.protocol for name, listener in listeners.items()}
+    protocols |= dict.fromkeys((PLAIN_LISTENER, CONTROLLER_LISTENER), "PLAINTEXT")
+    voters = [f"{peer.number}@{peer.address(CONTROLLER_LISTENER)}" for peer in nodes]
     return {
-        "listeners": f"CLIENT://{node.address},CONTROLLER://{_HOST}:{node.controller_port}",
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "CLIENT",
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": ",".join(f"{peer.number}@{_HOST}:{peer.controller_port}" for peer in nodes),
+        "listeners": ",".join(f"{name}://{node.address(name)}" for name in protocols),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+        "inter.broker.listener.name": PLAIN_LISTENER,
+        "controller.listener.names": CONTROLLER_LISTENER,
+        "controller.quorum.voters": ",".join(voters),
     }
 
 
-def _server_properties(node: _Node, nodes: Sequence[_Node]) -> dict[str, str]:
+def _server_properties(node: _Node, nodes: Sequence[_Node], listeners: Mapping[str, Listener]) -> dict[str, str]:
     replicas = "3" if len(nodes) >= 3 else "1"
-    return _listeners(node, nodes) | {
+    return _listeners(node, nodes, listeners) | {
         "process.roles": "broker,controller",
         "node.id": str(node.number),
         "log.dirs": str(node.records),
@@ -351,7 +383,7 @@ def _serves(nodes: Sequence[_Node]) -> bool:
     """Return whether the cluster lists these nodes as alive and every partition of the group coordinator answers."""
     # Kafka places a group by the Java hash of its name, and those of consecutive last digits are consecutive.
     groups = [f"tocsin-ready-{digit}" for digit in range(_COORDINATOR_PARTITIONS)]
-    servers = [node.address for node in nodes]
+    servers = [node.address() for node in nodes]
     try:
         with KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5_000, request_timeout_ms=5_000) as admin:
             alive = {broker["broker_id"] for broker in admin.describe_cluster()["brokers"]}

@@ -44,9 +44,10 @@ class Chunk:
     end: int
     offsets: NDArray[np.int64]
     timestamps_ms: NDArray[np.int64]
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    headers: dict[int, list[tuple[str, bytes | None]]] = field(default_factory=dict)
+    # reports name people: whoever logs a chunk must not log them
+    keys: list[bytes | None] = field(repr=False)
+    values: list[bytes | None] = field(repr=False)
+    headers: dict[int, list[tuple[str, bytes | None]]] = field(default_factory=dict, repr=False)
     #: Offset of the first record whose timestamp was set by its producer (CreateTime), -1 if the broker set all.
     create_time_offset: int = -1
 

@@ -44,6 +44,7 @@ class Rebuild(msgspec.Struct, frozen=True):
     counting: str
     floor_ms: int
     append_ms: int
+    version: int = 1
 
 
 @dataclass(slots=True)
@@ -120,6 +121,16 @@ class SourceCounter:
     def watermark_ms(self) -> int:
         """No further report with an event time before this will be binned."""
         return self.append_ms - self._count.lateness_ms
+
+    @property
+    def reporters(self) -> int:
+        """How many reporters are remembered, once for each open epoch."""
+        return sum(len(epoch.seen) for epoch in self._epochs.values())
+
+    @property
+    def cells(self) -> int:
+        """How many cells are held, those of coverage too."""
+        return sum(len(epoch.counts) + len(epoch.coverage) for epoch in self._epochs.values())
 
     def add_records(
         self,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.events import Report
+from streams.fields import KIND_PATTERN, REGION_PATTERN, SERVICE_PATTERN
 from streams.reporterhash import MAX_REPORTER_BYTES, NO_REPORTER, hash_reporter, hash_reporters
 from streams.reporttime import NO_TIME, parse_time, parse_times
 
@@ -49,7 +50,10 @@ class Reason(StrEnum):
 
 
 class ReportError(Exception):
-    """A record is no report; `reason` is for counting, `detail` for the person who looks for the cause."""
+    """A record is no report; `reason` is for counting, `detail` for the person who looks for the cause.
+
+    The detail may quote service, region, kind and time, but never the reporter.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -112,9 +116,7 @@ _SHALLOW_BYTES = 2 * MAX_DEPTH
 #: A string, closed or not: possessive and without a must at its end, so that it takes linear time on any bytes.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
-_SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_REGION = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,31}")
-_KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_SERVICE, _REGION, _KIND = map(re.compile, (SERVICE_PATTERN, REGION_PATTERN, KIND_PATTERN))
 _PATTERNS = ((Reason.SERVICE, _SERVICE), (Reason.REGION, _REGION), (Reason.KIND, _KIND))
 
 
@@ -133,8 +135,9 @@ def read_report(value: bytes | None) -> Reading:
             raise ReportError(reason, f"{_quote(text)} does not match {pattern.pattern}")
     reporter = NO_REPORTER
     if report.reporter:
-        if len(report.reporter.encode()) > MAX_REPORTER_BYTES:
-            raise ReportError(Reason.REPORTER, f"{_quote(report.reporter)} has over {MAX_REPORTER_BYTES} bytes")
+        length = len(report.reporter.encode())
+        if length > MAX_REPORTER_BYTES:  # not quoted: it names a person
+            raise ReportError(Reason.REPORTER, f"{length} bytes are more than {MAX_REPORTER_BYTES}")
         reporter = hash_reporter(report.service, report.reporter)
     time_ms = NO_TIME
     if report.time is not None:
@@ -281,4 +284,5 @@ def _rejection(row: int, value: bytes | None) -> Rejected:
         read_report(value)
     except ReportError as error:
         return Rejected(row, error.reason, error.detail)
-    raise AssertionError(f"decode and read_report disagree on {value!r}")
+    # not quoted: it may name a person
+    raise AssertionError(f"decode and read_report disagree on record {row} of a chunk, of {len(value or b'')} bytes")

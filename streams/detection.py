@@ -24,7 +24,7 @@ from streams.outages import Ledger
 from streams.partitions import murmur2
 from streams.sensor import Sensing, Sensor
 from streams.settings import Detect, Settings
-from streams.snapshots import REGIONS_PER_PART, DetectionChangedError, Packed, Snapshot, pack
+from streams.snapshots import REGIONS_PER_PART, DetectionChangedError, Packed, Snapshot, complete, pack
 
 FactTopic = Literal["incidents", "outages", "levels"]
 
@@ -70,11 +70,14 @@ class Detection:
         before the first bin.
     apply_settings
         Take over snapshots that were written under other detection settings.
+    learn_anew
+        Take over the incidents of snapshots whose detector state is of another version, and let it learn anew.
 
     Raises
     ------
     DetectionChangedError
-        If a snapshot was written under other settings and `apply_settings` is not set.
+        If a snapshot was written under other settings and `apply_settings` is not set; later, when the service's first
+        bin is judged, if its detector state is of another version and `learn_anew` is not set.
     """
 
     def __init__(
@@ -83,21 +86,23 @@ class Detection:
         snapshots: Mapping[str, Mapping[int, list[Snapshot]]],
         *,
         apply_settings: bool = False,
+        learn_anew: bool = False,
     ) -> None:
         self._settings = settings
         self._bin_ms = settings.count.bin_ms
         self._window_bins = settings.count.window_bins
         self._unknown_after_bins = settings.detect.unknown_after_bins(self._bin_ms)
         self._forget_ms = settings.detect.forget_days * DAY_MS
-        self._apply_settings = apply_settings
+        self._learn_anew = learn_anew
         self._table = KeyTable(settings, new_detector(settings.detect, self._bin_ms))
         self._ledgers: dict[str, Ledger] = {}
         self._sensor = Sensor(whole_bins=self._window_bins)
         self._sensor_snapshots = dict(snapshots.get(SENSOR, {}))
         self._waiting = {service: by_bin[max(by_bin)] for service, by_bin in snapshots.items() if service != SENSOR}
         self._last_ms: int | None = None
-        for parts in [*self._sensor_snapshots.values(), *self._waiting.values()]:
-            self._check(parts[0])
+        if not apply_settings:
+            for parts in [*self._sensor_snapshots.values(), *self._waiting.values()]:
+                self._check(parts[0])
 
     @property
     def services(self) -> list[str]:
@@ -118,6 +123,16 @@ class Detection:
         row = self._table.rows.get((incident.service, incident.region))
         ongoing = None if row is None else self._table.keys[row].machine.incident
         return ongoing is not None and ongoing.id == incident.id
+
+    def under(self, settings: Settings, *, learn_anew: bool = False) -> Detection:
+        """Return the same state under other settings, which apply from the next bin on."""
+        snapshots = {service: {parts[0].bin_ms: parts} for service, parts in self._waiting.items()}
+        if self._last_ms is None:
+            snapshots[SENSOR] = self._sensor_snapshots
+        else:
+            records = [(each.key, each.value) for each in self.snapshot([*self._ledgers], self._last_ms)]
+            snapshots |= complete(records)
+        return Detection(settings, snapshots, apply_settings=True, learn_anew=learn_anew)
 
     def judge(self, bin_: Bin, *, publish: bool = True) -> Judgement:
         """Judge the next bin.
@@ -160,7 +175,7 @@ class Detection:
         ]
 
     def _check(self, snapshot: Snapshot) -> None:
-        if snapshot.detecting != self._settings.detecting and not self._apply_settings:
+        if snapshot.detecting != self._settings.detecting:
             raise DetectionChangedError(
                 f"the state of service {snapshot.service!r} was built under detection settings {snapshot.detecting}, "
                 f"this worker has {self._settings.detecting}: [detect], [[policy]] or [regions] has changed; "
@@ -188,7 +203,8 @@ class Detection:
             try:
                 self._table.detector.restore(rows, snapshot.detector)
             except SnapshotError as error:
-                if not self._apply_settings:
+                # under other settings another detector was to be expected
+                if snapshot.detecting == self._settings.detecting and not self._learn_anew:
                     raise DetectionChangedError(
                         f"the state of service {snapshot.service!r} is of another version of the detector ({error}); "
                         "start the worker with --apply-settings to go on from its incidents, and to learn anew"
@@ -343,6 +359,7 @@ class Detection:
         rows = np.array([self._table.rows[service, region] for region in own], np.int64)
         return Snapshot(
             detecting=self._settings.detecting,
+            settings=self._settings.detection_tables if service == SENSOR else None,
             service=service,
             bin_ms=bin_ms,
             part=part,

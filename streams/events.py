@@ -2,17 +2,37 @@
 
 Every record but the baselines is JSON. All times are integer milliseconds since the Unix epoch and say so in
 their names. Facts (everything behind the counts topic) hold no field from a wall clock, so the same reports give
-the same bytes.
+the same bytes. What a field means is said at its type, which `streams.schemas` makes schemas of.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import abc
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+
+from streams.fields import (
+    KIND_PATTERN,
+    REGION_PATTERN,
+    SERVICE_PATTERN,
+    TIME_PATTERN,
+    Fingerprint,
+    Kind,
+    Region,
+    ReportsByKind,
+    SequenceNumber,
+    Service,
+    ShareByKind,
+    Source,
+    Version,
+    said,
+    time_ms,
+    whole,
+)
+from streams.versions import JSON_STAMP, known_version, read
 
 #: The key of a record that carries nothing but an append time.
 TICK_KEY = b"tocsin.tick"
@@ -20,8 +40,6 @@ TICK_KEY = b"tocsin.tick"
 SENSOR = "*"
 #: The names that a report is folded into once its epoch has no room for another name.
 FOLDED = "other"
-#: Version written into every record of Tocsin's own.
-VERSION = 1
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -30,52 +48,83 @@ MINUTE_MS = 60_000
 class Report(msgspec.Struct, forbid_unknown_fields=False, gc=False):
     """One person (or one producer on their behalf) saying that a service fails for them, as it arrives."""
 
-    service: str
-    region: str
-    kind: str | None = None
-    reporter: str | None = None
-    time: str | None = None
+    service: Annotated[str, said("The service that fails.", pattern=whole(SERVICE_PATTERN))]
+    region: Annotated[
+        str, said("Where: a code of ISO 3166 or a name of the operator's own.", pattern=whole(REGION_PATTERN))
+    ]
+    kind: Annotated[str | None, said("What fails, such as `app`; without it `other`.", pattern=whole(KIND_PATTERN))] = (
+        None
+    )
+    reporter: Annotated[
+        str | None,
+        said(
+            "Who reports; counts once per service and epoch. At most 256 bytes of UTF-8. Without it, or with the empty "
+            "string, nothing is deduplicated. Personal data: better a pseudonym of the producer's.",
+            maxLength=256,
+        ),
+    ] = None
+    time: Annotated[
+        str | None,
+        said(
+            "When the failure was noticed: RFC 3339 with at most 9 digits of a fraction, without leap seconds; without "
+            "it, when the report is appended.",
+            format="date-time",
+            pattern=whole(TIME_PATTERN),
+        ),
+    ] = None
 
 
 class Cell(msgspec.Struct, array_like=True, frozen=True):
-    """How many reports of one kind a source partition has counted in one bin so far."""
+    """How many reports of one kind a source partition has counted in one bin so far.
 
-    service: str
-    region: str
-    kind: str
-    bin_ms: int
-    count: int
+    With the service and region `*` it tells of all records, by append time; its kind is `reports` or `ticks`.
+    """
+
+    service: Annotated[str, said("The service.", pattern=whole(rf"({SERVICE_PATTERN}|\*)"))]
+    region: Annotated[str, said("The region.", pattern=whole(rf"({REGION_PATTERN}|\*)"))]
+    kind: Kind
+    bin_ms: Annotated[int, time_ms("Start of the bin")]
+    count: Annotated[int, said("Reports counted so far.", minimum=1)]
 
 
 class Frame(msgspec.Struct, tag="frame", tag_field="type", kw_only=True):
     """Fact: in source partition `source` these cells have reached these cumulative counts."""
 
-    version: int = VERSION
-    counting: str
-    source: int
-    cells: Sequence[Cell]
+    version: Version = 1
+    counting: Fingerprint
+    source: Source
+    cells: Annotated[abc.Sequence[Cell], said("Only those that have grown since the last frame.", minItems=1)]
 
 
 class Mark(msgspec.Struct, tag="mark", tag_field="type", kw_only=True):
     """Fact: no further report of `source` with an event time before `watermark_ms` will be binned."""
 
-    version: int = VERSION
-    counting: str
-    source: int
-    watermark_ms: int
+    version: Version = 1
+    counting: Fingerprint
+    source: Source
+    watermark_ms: Annotated[int, time_ms("The watermark")]
 
 
 class Gap(msgspec.Struct, tag="gap", tag_field="type", kw_only=True):
     """Fact: reports of `source` with event times in `[since_ms, until_ms)` may be missing from the counts."""
 
-    version: int = VERSION
-    counting: str
-    source: int
-    since_ms: int
-    until_ms: int
+    version: Version = 1
+    counting: Fingerprint
+    source: Source
+    since_ms: Annotated[int, time_ms("First event time that may be missing")]
+    until_ms: Annotated[int, time_ms("First event time after the gap")]
 
 
-CountsRecord = Frame | Mark | Gap
+class SettingsChange(msgspec.Struct, tag="settings", tag_field="type", kw_only=True):
+    """Fact: the bins of this partition that records behind this one complete are judged under these settings."""
+
+    version: Version = 1
+    counting: Fingerprint
+    detecting: Fingerprint
+    settings: Annotated[dict[str, Any], said("The tables `detect`, `policy` and `regions`.")]
+
+
+CountsRecord = Frame | Mark | Gap | SettingsChange
 
 IncidentState = Literal["open", "cleared", "unknown"]
 Transition = Literal["opened", "grew", "held", "resumed", "cleared", "unknown"]
@@ -83,141 +132,133 @@ LevelState = Literal["learning", "normal", "open", "held", "unobserved", "sensor
 
 
 class Decision(msgspec.Struct, kw_only=True):
-    """The numbers behind one transition: enough to check it by hand.
+    """The numbers behind one transition: enough to check it by hand."""
 
-    Counts are reports; `expected`, `clear_level` are reports per bin; `window`, `raise_above`, `clear_below` are
-    reports per window of `window_bins` bins; `score` and `score_threshold` are in the detector's own unit.
-    """
-
-    rule: str
-    detector: str
-    bin_ms: int
-    count: int
-    window: int
-    window_bins: int
-    expected: float | None
-    score: float | None
-    score_threshold: float | None
-    clear_level: float | None
-    raise_above: int | None
-    clear_below: int | None
+    rule: Annotated[str, said("The rule that led to it, such as `raise`, `grow` or `clear_below`.")]
+    detector: Annotated[str, said("The detector.")]
+    bin_ms: Annotated[int, time_ms("Start of the bin that decided")]
+    count: Annotated[int, said("Reports of that bin.", minimum=0)]
+    window: Annotated[int, said("Reports of the window that ends with it.", minimum=0)]
+    window_bins: Annotated[int, said("Length of a window in bins.", minimum=1)]
+    expected: Annotated[float | None, said("The baseline's mean, in reports per bin; null while there is none.")]
+    score: Annotated[float | None, said("The evidence, in the detector's own unit.")]
+    score_threshold: Annotated[float | None, said("Where the detector raises, in the unit of the score.")]
+    clear_level: Annotated[float | None, said("Below it the detector clears, in reports per bin.")]
+    raise_above: Annotated[int | None, said("The policy's limit to open, in reports per window; null without one.")]
+    clear_below: Annotated[int | None, said("The policy's limit to clear, in reports per window; null without one.")]
 
 
 class Incident(msgspec.Struct, kw_only=True):
-    """One service failing in one region: the whole document after one transition.
+    """One service failing in one region: the whole document after one transition."""
 
-    `at_ms` is the end of the bin that decided the transition, `opened_ms` the start of the opening bin,
-    `below_since_ms` the end of the first of the windows that cleared it, `closed_ms` the end of the bin that
-    closed it. `peak` is the highest window count, `peak_ms` the end of that window; `total` and `kinds` count the
-    reports of the bins from the opening one to the last one judged.
-    """
-
-    version: int = VERSION
-    id: str
-    sequence: int
-    service: str
-    region: str
-    transition: Transition
-    state: IncidentState
-    held: bool
-    reason: str
-    at_ms: int
-    opened_ms: int
-    below_since_ms: int | None = None
-    closed_ms: int | None = None
-    peak: int
-    peak_ms: int
-    total: int
-    kinds: dict[str, int]
+    version: Version = 1
+    id: Annotated[str, said("The incident, by service, region and opening: `x.US.20250524T1202Z`.")]
+    sequence: SequenceNumber
+    service: Service
+    region: Region
+    transition: Annotated[Transition, said("What has just happened to it.")]
+    state: Annotated[IncidentState, said("What it is after that; `unknown`: whether it is over cannot be known.")]
+    held: Annotated[bool, said("Its window holds a bin that may lack reports: it can grow, but not clear.")]
+    reason: Annotated[str, said("The decision in words.")]
+    at_ms: Annotated[int, time_ms("End of the bin that decided the transition")]
+    opened_ms: Annotated[int, time_ms("Start of the opening bin")]
+    below_since_ms: Annotated[int | None, time_ms("End of the first of the windows that cleared it")] = None
+    closed_ms: Annotated[int | None, time_ms("End of the bin that closed it")] = None
+    peak: Annotated[int, said("The highest count of a window, in reports.", minimum=0)]
+    peak_ms: Annotated[int, time_ms("End of that window")]
+    total: Annotated[int, said("Reports of the bins from the opening one to the last one judged.", minimum=0)]
+    kinds: Annotated[ReportsByKind, said("The same by kind.")]
     decision: Decision
 
 
 class OutageRegion(msgspec.Struct, kw_only=True):
     """What one region contributed to an outage."""
 
-    region: str
-    state: IncidentState
-    peak: int
-    peak_ms: int
-    total: int
-    opened_ms: int
-    closed_ms: int | None
-    incidents: list[str]
+    region: Region
+    state: Annotated[IncidentState, said("Of its last incident.")]
+    peak: Annotated[int, said("The highest count of a window, in reports.", minimum=0)]
+    peak_ms: Annotated[int, time_ms("End of that window")]
+    total: Annotated[int, said("Reports of its incidents.", minimum=0)]
+    opened_ms: Annotated[int, time_ms("Start of the first incident's opening bin")]
+    closed_ms: Annotated[int | None, time_ms("End of the bin that closed the last one")]
+    incidents: Annotated[list[str], said("Ids of its incidents, first opened first.")]
 
 
 class Outage(msgspec.Struct, kw_only=True):
-    """The incidents of one service that overlap or follow each other within the merge gap.
+    """The incidents of one service that overlap or follow each other within the merge gap."""
 
-    `number_of_reports` is the highest window count of the most affected region (the number newsrooms print),
-    `total` the reports of all regions. `kinds` holds shares of `total`, to four significant digits.
-    `time_to_restore_ms` runs from the first opening to the last clearing, `peak_to_clear_ms` from the peak to it;
-    both end where the last region's window fell below its limit, and are None until every region has cleared.
-    """
-
-    version: int = VERSION
-    id: str
-    sequence: int
-    service: str
-    state: IncidentState
-    at_ms: int
-    opened_ms: int
-    restored_ms: int | None
-    number_of_reports: int
-    peak_region: str
-    peak_ms: int
-    most_affected: list[str]
-    total: int
-    kinds: dict[str, float]
-    regions: list[OutageRegion]
-    time_to_restore_ms: int | None
-    peak_to_clear_ms: int | None
+    version: Version = 1
+    id: Annotated[str, said("The outage, by service and opening: `x.20250524T1202Z`.")]
+    sequence: SequenceNumber
+    service: Service
+    state: Annotated[IncidentState, said("Open while one region is, else unknown if one region's end is.")]
+    at_ms: Annotated[int, time_ms("End of the bin that changed it")]
+    opened_ms: Annotated[int, time_ms("Start of the first opening bin")]
+    restored_ms: Annotated[int | None, time_ms("When the last region's window fell below its limit")]
+    number_of_reports: Annotated[
+        int, said("The number newsrooms print: the highest window of the most affected region.", minimum=0)
+    ]
+    peak_region: Annotated[str, said("That region.")]
+    peak_ms: Annotated[int, time_ms("End of that window")]
+    most_affected: Annotated[list[str], said("Up to three regions, most affected first.")]
+    total: Annotated[int, said("Reports of all regions.", minimum=0)]
+    kinds: Annotated[ShareByKind, said("Shares of `total`, largest first.")]
+    regions: Annotated[list[OutageRegion], said("All regions, most affected first.")]
+    time_to_restore_ms: Annotated[
+        int | None, said("Milliseconds from the first opening to `restored_ms`; null until every region has cleared.")
+    ]
+    peak_to_clear_ms: Annotated[
+        int | None, said("Milliseconds from the peak to `restored_ms`; null until every region has cleared.")
+    ]
 
 
 class Level(msgspec.Struct, kw_only=True):
     """One region of one service in one bin."""
 
-    region: str
-    count: int
-    window: int
-    expected: float | None
-    score: float | None
-    score_threshold: float | None
-    raise_above: int | None
-    clear_below: int | None
-    state: LevelState
-    incident: str | None = None
+    region: Region
+    count: Annotated[int, said("Reports of the bin.", minimum=0)]
+    window: Annotated[int, said("Reports of the window that ends with it.", minimum=0)]
+    expected: Annotated[float | None, said("The baseline's mean, in reports per bin; null while there is none.")]
+    score: Annotated[float | None, said("The evidence, in the detector's own unit.")]
+    score_threshold: Annotated[float | None, said("Where the detector raises, in the unit of the score.")]
+    raise_above: Annotated[int | None, said("The policy's limit to open, in reports per window; null without one.")]
+    clear_below: Annotated[int | None, said("The policy's limit to clear, in reports per window; null without one.")]
+    state: Annotated[LevelState, said("What is known of the region in this bin.")]
+    incident: Annotated[str | None, said("Id of the open incident.")] = None
 
 
 class Levels(msgspec.Struct, kw_only=True):
     """All regions of one service in one bin."""
 
-    version: int = VERSION
-    service: str
-    bin_ms: int
-    regions: list[Level]
+    version: Version = 1
+    service: Service
+    bin_ms: Annotated[int, time_ms("Start of the bin")]
+    regions: Annotated[list[Level], said("All regions that have state, by name.")]
 
 
 AlertKind = Literal["opened", "grew", "cleared", "unknown"]
 
 
 class Alert(msgspec.Struct, kw_only=True):
-    """What a pager should hear. `id` is the fact that caused it: deliver each id once."""
+    """What a pager should hear."""
 
-    version: int = VERSION
-    id: str
-    kind: AlertKind
-    service: str
-    region: str
-    incident: str
-    at_ms: int
-    text: str
-    peak: int
-    window: int
+    version: Version = 1
+    id: Annotated[str, said("The fact that caused it, incident id/sequence number: deliver each id once.")]
+    kind: Annotated[AlertKind, said("The transition.")]
+    service: Service
+    region: Region
+    incident: Annotated[str, said("Id of the incident.")]
+    at_ms: Annotated[int, time_ms("End of the bin that decided")]
+    text: Annotated[str, said("One line for people.")]
+    peak: Annotated[int, said("The incident's highest count of a window, in reports.", minimum=0)]
+    window: Annotated[int, said("Reports of the window that decided.", minimum=0)]
 
 
 _encoder = msgspec.json.Encoder()
 _counts_decoder: msgspec.json.Decoder[CountsRecord] = msgspec.json.Decoder(CountsRecord)
-Event = TypeVar("Event", bound=msgspec.Struct)
+#: All records of the counts topic are of one version.
+_COUNTS_VERSION = known_version(Frame)
+Event = TypeVar("Event", Incident, Outage, Levels, Alert)
 
 
 def encode(event: msgspec.Struct) -> bytes:
@@ -230,15 +271,17 @@ def decode(data: bytes, kind: type[Event]) -> Event:
 
     Raises
     ------
-    msgspec.ValidationError
+    VersionError
+        If it is of a version that this Tocsin does not know.
+    msgspec.DecodeError
         If `data` is not such an event.
     """
-    return msgspec.json.decode(data, type=kind)
+    return read(data, msgspec.json.Decoder(kind), JSON_STAMP, known_version(kind), kind.__name__.lower())
 
 
 def decode_counts(data: bytes) -> CountsRecord:
-    """Return the frame, mark or gap that a record of the counts topic holds."""
-    return _counts_decoder.decode(data)
+    """Return what a record of the counts topic holds; raises as `decode` does."""
+    return read(data, _counts_decoder, JSON_STAMP, _COUNTS_VERSION, "counts")
 
 
 def figure(value: float) -> float | None:

@@ -5,17 +5,63 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from streams.settings import Worker
+
 
 class PortError(Exception):
-    """The worker cannot listen on its port; the message names the setting."""
+    """The worker cannot listen where it should; the message names the place."""
+
+
+def listen(settings: Worker) -> socket.socket:
+    """Return a socket that listens on the port of the settings.
+
+    Raises
+    ------
+    PortError
+        If the address is taken or not ours.
+    """
+    host, port = settings.http_host, settings.http_port
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise PortError(
+            f"cannot listen on {host}:{port} (worker.http_host, worker.http_port): {error.strerror}"
+        ) from None
+    return listener
+
+
+def listen_at(path: Path) -> socket.socket:
+    """Return a Unix socket that listens at a path, instead of one that an earlier process has left there.
+
+    Raises
+    ------
+    PortError
+        If that cannot be.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        # only a path that is too long is found out by Python itself, which gives no number
+        reason = error.strerror or f"{error}: set TMPDIR to a folder with a shorter one"
+        raise PortError(f"cannot listen at {path}: {reason}") from None
+    return listener
 
 
 class HealthServer:
@@ -25,50 +71,38 @@ class HealthServer:
 
     Parameters
     ----------
-    registry
-        What /metrics shows.
+    listener
+        The socket to serve; see `listen` and `listen_at`.
+    metrics
+        Returns what /metrics shows, in Prometheus' text format.
     troubles
         Returns why the worker is not ready, one line each; nothing when it is.
-    host, port
-        Where to listen; port 0 takes any free one.
-
-    Raises
-    ------
-    PortError
-        If the address is taken or not ours.
     """
 
-    def __init__(self, registry: CollectorRegistry, troubles: Callable[[], list[str]], host: str, port: int) -> None:
-        self._registry = registry
+    def __init__(
+        self, listener: socket.socket, metrics: Callable[[], bytes], troubles: Callable[[], list[str]]
+    ) -> None:
+        self._metrics = metrics
         self._troubles = troubles
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-            self._socket.listen()
-        except OSError as error:
-            self._socket.close()
-            raise PortError(
-                f"cannot listen on {host}:{port} (worker.http_host, worker.http_port): {error.strerror}"
-            ) from None
-        self.port: int = self._socket.getsockname()[1]
         routes = [
-            Route("/metrics", self._metrics),
+            Route("/metrics", self._show_metrics),
             Route("/livez", self._livez),
             Route("/readyz", self._readyz),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_config=None, access_log=False, lifespan="off")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="health", daemon=True
+            target=self._server.run, kwargs={"sockets": [listener]}, name="health", daemon=True
         )
 
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()
 
-    def _metrics(self, _: Request) -> Response:
-        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+    # functions and no coroutines, so that each request has a thread of its own to wait in
+
+    def _show_metrics(self, _: Request) -> Response:
+        return Response(self._metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     def _livez(self, _: Request) -> Response:
         return PlainTextResponse("alive\n")

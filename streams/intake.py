@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from streams.reportlog import LogRecord
 from streams.settings import Settings
 from streams.snapshots import Packed
+from streams.topicrecords import Header
 from streams.topics import BOOTSTRAP_MS, Topics, unreachable
 
 _SHORTEST_SLEEP_S = 0.02
@@ -19,6 +20,15 @@ _SHORTEST_SLEEP_S = 0.02
 
 class IntakeError(Exception):
     """A record was not taken by the broker."""
+
+
+class Returned(NamedTuple):
+    """A dead letter on its way back: what becomes of it, and the key and partition under which it lies."""
+
+    record: LogRecord
+    headers: Sequence[Header]
+    letter: bytes
+    letter_partition: int
 
 
 class Intake:
@@ -57,10 +67,10 @@ class Intake:
         if kind is not None:
             self._producer.close(timeout=0)  # what went wrong is not to wait for what cannot be written
             return
-        self._producer.flush()
-        self._producer.close()
-        if self._failure is not None:
-            raise IntakeError(f"a record was not written: {self._failure}")
+        try:
+            self._acknowledged()
+        finally:
+            self._producer.close()
 
     def reports(
         self,
@@ -121,13 +131,44 @@ class Intake:
         self._producer.flush()
         return sum(map(len, packed.values()))
 
+    def send_back(self, letters: Sequence[Returned]) -> None:
+        """Write what dead letters have become to the reports topic, then take the letters away.
+
+        Raises
+        ------
+        IntakeError
+            If one is not taken by the broker; no letter is taken away then.
+        """
+        for each in letters:
+            record = each.record
+            self._send(
+                self._topics.reports, record.partition, record.key, record.value, record.timestamp_ms, each.headers
+            )
+        self._acknowledged()
+        for each in letters:
+            self._send(self._topics.dead_letters, each.letter_partition, each.letter, None, None)
+        self._acknowledged()
+
+    def _acknowledged(self) -> None:
+        self._producer.flush()
+        if self._failure is not None:
+            raise IntakeError(f"a record was not written: {self._failure}")
+
     def _send(
-        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int | None
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int | None,
+        headers: Sequence[Header] = (),
     ) -> None:
         if self._failure is not None:
             raise IntakeError(f"a record was not written to {topic}: {self._failure}")
         try:
-            future: Any = self._producer.send(topic, value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+            future: Any = self._producer.send(
+                topic, value, key=key, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms
+            )
         except KafkaError as error:
             raise IntakeError(f"a record cannot be written to {topic}: {error}") from None
         future.add_errback(self._failed)

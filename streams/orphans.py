@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from streams import incidents, outages
 from streams.detection import Detection, Fact, Judgement
-from streams.events import Incident, Outage, decode, encode
+from streams.events import Event, Incident, Outage, decode, encode
+from streams.versions import VersionError
 
 
 class Orphans:
@@ -19,6 +20,13 @@ class Orphans:
     ----------
     incident_records, outage_records
         Key and value of every record of the partition in the incidents and outages topics, in log order.
+
+    Raises
+    ------
+    VersionError
+        If a document is of a version that this Tocsin does not know; the message names its key.
+    msgspec.DecodeError
+        If a record is none.
     """
 
     def __init__(
@@ -27,17 +35,19 @@ class Orphans:
         outage_records: Iterable[tuple[bytes, bytes | None]],
     ) -> None:
         latest: dict[str, Incident] = {}
-        for _, value in incident_records:
+        for key, value in incident_records:
             if value is not None:
-                incident = decode(value, Incident)
+                incident = _document(key, value, Incident)
                 if incident.id not in latest or latest[incident.id].sequence < incident.sequence:
                     latest[incident.id] = incident
         self._open = {name: incident for name, incident in latest.items() if incident.state == "open"}
         self._outages: dict[str, Outage] = {}
         services = {incident.service for incident in self._open.values()}
-        for _, value in outage_records if services else ():
+        for key, value in outage_records:
             if value is not None:
-                outage = decode(value, Outage)
+                outage = _document(key, value, Outage)
+                if outage.service not in services:
+                    continue
                 known = self._outages.get(outage.service)
                 if known is None or (known.opened_ms, known.sequence) < (outage.opened_ms, outage.sequence):
                     self._outages[outage.service] = outage
@@ -74,3 +84,10 @@ class Orphans:
             if outage is not None and outage.state == "open":
                 ended = outages.superseded(outage, at_ms)
                 judgement.facts.append(Fact("outages", service, f"{ended.id}/{ended.sequence}".encode(), encode(ended)))
+
+
+def _document(key: bytes, value: bytes, kind: type[Event]) -> Event:
+    try:
+        return decode(value, kind)
+    except VersionError as error:
+        raise error.at(key.decode(errors="replace")) from None

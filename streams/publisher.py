@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter as Tallies
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import faust
 import structlog
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.exceptions import NotReady, ProducerSendError
+
+from streams.metrics import StageMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +34,9 @@ class Outgoing:
     topic: str
     partition: int
     key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]] = ()
+    # dead letters name people: whoever logs a record must not log them
+    value: bytes | None = field(repr=False)
+    headers: Sequence[tuple[str, bytes | None]] = field(default=(), repr=False)
 
 
 class Publisher:
@@ -44,10 +48,13 @@ class Publisher:
     ----------
     app
         The app whose producer is used.
+    metrics
+        Where is counted what is published.
     """
 
-    def __init__(self, app: faust.App) -> None:
+    def __init__(self, app: faust.App, metrics: StageMetrics) -> None:
         self._app = app
+        self._metrics = metrics
         #: When each publication that is under way began, by the monotonic clock.
         self._begun_s: dict[object, float] = {}
 
@@ -72,6 +79,7 @@ class Publisher:
             while pending := await self._attempt(pending):
                 if not wanted():
                     return False
+                self._metrics.retried()
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
         except (NotReady, ProducerClosed):
@@ -101,6 +109,7 @@ class Publisher:
         results = await asyncio.gather(*sent, return_exceptions=True)
         failed = [record for record, result in zip(records, results, strict=False) if isinstance(result, BaseException)]
         failed += records[len(sent) :]
+        self._metrics.published(Tallies(each.topic for each in records) - Tallies(each.topic for each in failed))
         errors += [result for result in results if isinstance(result, BaseException)]
         for each in errors:
             _raise_unless_passing(each, failed[0])

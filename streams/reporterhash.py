@@ -3,22 +3,32 @@
 The text's UTF-8 is taken in little-endian words of 8 bytes, the last one padded with zeros; each word is folded in
 by xor, a multiplication and a shift, the length by the seed; the end is the finaliser of SplitMix64 (Stafford's
 variant 13). Among a million reporters of one service, two share a hash with probability 3e-8. The hash has no secret
-key, for a replay on another machine must give the same counts.
+key, for a replay on another machine must give the same counts. It never leaves the memory of count; the set that holds
+it places its elements by a secret, so nobody can choose reporters who slow it down (`streams.reporterset`).
+
+Where a person is to see that two records are of one reporter, a pseudonym stands for the reporter: a hash with a key.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.settings import Settings, SettingsError
 from streams.textcolumn import TextColumn, text_column
 
 #: Hash of a report without a reporter; no reporter has it.
 NO_REPORTER = 0
 #: Longest reporter, in bytes of UTF-8.
 MAX_REPORTER_BYTES = 256
+
+#: Least length of the key of pseudonyms.
+MIN_KEY_BYTES = 16
 
 _WORD_BYTES = 8
 _WORD_MASK = (1 << 64) - 1
@@ -98,3 +108,39 @@ def hash_reporters(
     hashes = np.maximum(hash_texts(column, seeds[service]), np.uint64(1))
     hashes[column.lengths == 0] = NO_REPORTER
     return hashes, valid
+
+
+def pseudonym(reporter: bytes, key: bytes) -> str:
+    """Return what stands for a reporter outside of the reports: 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    reporter
+        UTF-8 of the reporter, or the key of its record.
+    key
+        The deployment's; without it nobody can tell whether a pseudonym is that of a given reporter.
+    """
+    return hashlib.blake2b(reporter, digest_size=8, key=hashlib.blake2b(key).digest()).hexdigest()
+
+
+def pseudonym_key(settings: Settings) -> bytes:
+    """Return the key of the deployment's pseudonyms; without a file of its own, one for this process.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read or is too short to be a secret.
+    """
+    path = settings.privacy.reporter_key_file
+    if not path:
+        return secrets.token_bytes(32)
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(f"privacy.reporter_key_file: {path}: {error.strerror}") from None
+    if len(key) < MIN_KEY_BYTES:
+        raise SettingsError(
+            f"privacy.reporter_key_file: {path} holds {len(key)} bytes, a secret has at least {MIN_KEY_BYTES}: write "
+            "32 random bytes or 64 hexadecimal digits into it"
+        )
+    return key

@@ -106,11 +106,16 @@ def write(path: Path, records: Iterable[LogRecord]) -> int:
     """Write `records` to a file as a log and return how many there were; `read` gives the same records back."""
     written = 0
     with closing(_open(path, "wb")) as file:
-        for record in records:
-            file.write(_encoder.encode(_line(record)))
-            file.write(b"\n")
+        for line in encoded(records):
+            file.write(line)
             written += 1
     return written
+
+
+def encoded(records: Iterable[LogRecord]) -> Iterator[bytes]:
+    """Yield the lines of a log, each with its end: what `write` writes."""
+    for record in records:
+        yield _encoder.encode(_line(record)) + b"\n"
 
 
 def with_ticks(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ _RFC_3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -49,6 +50,18 @@ def parse_time(text: str) -> int:
         offset_minutes = int(sign + offset_hour) * 60 + int(sign + offset_minute)
     seconds = ((days * 24 + hour) * 60 + minute - offset_minutes) * 60 + second
     return seconds * 1000 + int((fraction or "")[:3].ljust(3, "0"))
+
+
+def format_time(time_ms: int) -> str:
+    """Return a time as reports carry it: `2019-10-09T14:10:24.000Z`.
+
+    Raises
+    ------
+    OverflowError
+        If it is outside of the years 0001 to 9999.
+    """
+    text = (_EPOCH + timedelta(milliseconds=time_ms)).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 #: For month number `12 * year + month - 1` its first day, in days since the Unix epoch.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,12 @@ from pydantic_settings import BaseSettings, InitSettingsSource, TomlConfigSettin
 DEFAULT_PATH = Path("tocsin.toml")
 #: Environment variables that begin like a setting and are none.
 NOT_SETTINGS = {"TOCSIN_SETTINGS", "TOCSIN_KAFKA_JARS"}
+#: What Kubernetes add to a service's name, in the variables that they set in every container.
+_LINK_SUFFIX = r"SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
+
+#: What may tell a password, misspelt or at the wrong place too, is shown to nobody; this is shown instead.
+_SECRET = re.compile("pass|secret", re.IGNORECASE)
+_HIDDEN = '"**********"'
 
 #: A path into the settings: names of tables and keys, and numbers of list elements.
 Key = tuple[int | str, ...]
@@ -81,7 +88,10 @@ class Sources:
             remedy = f"must be {_EXPECTED[type]}"
         else:
             remedy = msg.replace("Input should", "must").replace("String should", "must")
-        return f"{key} = {json.dumps(input, default=str)} ({source}): {remedy}"
+        shown = json.dumps(input, default=str)
+        if not key.endswith("_file") and _SECRET.search(f"{key} {shown} {remedy}"):
+            shown = _HIDDEN
+        return f"{key} = {shown} ({source}): {remedy}"
 
     def _where(self, loc: Key) -> str:
         if _holds(self._command_line, loc):
@@ -106,13 +116,26 @@ def _variables() -> dict[Key, str]:
     variables: dict[Key, str] = {}
     if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         variables["kafka", "bootstrap_servers"] = "KAFKA_BOOTSTRAP_SERVERS"
-    for variable in sorted(os.environ):
-        if variable.startswith("TOCSIN_") and variable not in NOT_SETTINGS:
+    for variable in sorted(os.environ.keys() - NOT_SETTINGS - _service_links(os.environ)):
+        if variable.startswith("TOCSIN_"):
             parts = variable.removeprefix("TOCSIN_").split("__")
             is_region = parts[0] == "REGIONS"
             key = tuple(part if is_region and depth == 1 else part.lower() for depth, part in enumerate(parts))
             variables[key] = variable
     return variables
+
+
+def _service_links(environment: Mapping[str, str]) -> set[str]:
+    """Return the variables that tell of services called tocsin, tocsin-worker and the like; those are no settings.
+
+    Such a service has a variable `<NAME>_SERVICE_HOST`; without it, what looks like one of the others is a mistake.
+    """
+    suffix = "_SERVICE_HOST"
+    names = {variable.removesuffix(suffix) for variable in environment if variable.endswith(suffix)}
+    patterns = [re.compile(f"{re.escape(name)}_({_LINK_SUFFIX})") for name in names]
+    # two underscores in a row are those between a table and its key
+    links = [variable for variable in environment if "__" not in variable]
+    return {variable for variable in links if any(pattern.fullmatch(variable) for pattern in patterns)}
 
 
 def _nested(values: Mapping[Key, Any]) -> dict[str, Any]:
@@ -123,7 +146,7 @@ def _nested(values: Mapping[Key, Any]) -> dict[str, Any]:
         for part in key[:-1]:
             table = table.setdefault(part, {}) if isinstance(table, dict) else None
         if isinstance(table, dict):  # else a table was set to something else, which is an error of its own
-            table[key[-1]] = _parsed(value)
+            table[key[-1]] = value if str(key[-1]).endswith("password") else _parsed(value)
     return root
 
 

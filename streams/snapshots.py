@@ -10,14 +10,17 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 
-from streams.events import SENSOR, VERSION
+from streams.events import SENSOR
+from streams.fields import Fingerprint, Version, said, time_ms
 from streams.incidents import Ongoing
 from streams.outages import Ledger
 from streams.sensor import Sensor
 from streams.settings import SettingsError
+from streams.versions import MESSAGEPACK_STAMP, VersionError, known_version, read
 
 REGIONS_PER_PART = 200
 
@@ -27,26 +30,31 @@ class DetectionChangedError(SettingsError):
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
-    """State of up to 200 regions of one service after the bin that starts at `bin_ms` was judged.
+    """State of up to 200 regions of one service after the bin that starts at `bin_ms` was judged."""
 
-    `windows` holds the counts of the last window's bins, one row of little-endian int64 per region, each bin in the
-    column of its number modulo the window; `detector` is the detector's own snapshot of these keys. The ledger of
-    outages is in part 0, the sensor in the snapshots of the service `*`.
-    """
-
-    version: int = VERSION
-    detecting: str
-    service: str
-    bin_ms: int
-    part: int
-    parts: int
-    regions: list[str]
-    last_seen_ms: list[int]
-    windows: bytes
-    incidents: list[Ongoing | None]
-    ledger: Ledger | None
-    sensor: Sensor | None
-    detector: bytes
+    version: Version = 1
+    detecting: Fingerprint
+    settings: Annotated[
+        dict[str, Any] | None,
+        said("The tables of settings that `detecting` is the fingerprint of, in the snapshots of the service `*`."),
+    ]
+    service: Annotated[str, said("The service, or `*`: all reports, by append time.")]
+    bin_ms: Annotated[int, time_ms("Start of the bin")]
+    part: Annotated[int, said("Number of this part, from 0 on.", minimum=0)]
+    parts: Annotated[int, said("How many parts the snapshot has.", minimum=1)]
+    regions: Annotated[list[str], said("The regions of this part.", maxItems=REGIONS_PER_PART)]
+    last_seen_ms: Annotated[list[int], said("Per region, start of the last bin with a report, in milliseconds.")]
+    windows: Annotated[
+        bytes,
+        said(
+            "Reports of the last window's bins: a row of little-endian int64 per region, each bin in the column of its "
+            "number modulo the window."
+        ),
+    ]
+    incidents: Annotated[list[Ongoing | None], said("Per region, its open incident.")]
+    ledger: Annotated[Ledger | None, said("The outages of the service; in part 0.")]
+    sensor: Annotated[Sensor | None, said("The sensor; in the snapshots of the service `*`.")]
+    detector: Annotated[bytes, said("The detector's own snapshot of these regions.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +88,18 @@ def unpack(key: bytes, value: bytes) -> Snapshot:
 
     Raises
     ------
+    VersionError
+        If it is of a version that this Tocsin does not know; the message names its key.
     ValueError
-        If the record is not a snapshot that this version can read; the message names its key.
+        If the record is no snapshot; the message names its key.
     """
+    name = repr(key.decode(errors="replace"))
     try:
-        snapshot = _decoder.decode(zlib.decompress(value))
-    except (zlib.error, msgspec.MsgspecError) as error:
-        raise ValueError(f"baseline {key.decode(errors='replace')!r} cannot be read: {error}") from error
-    if snapshot.version != VERSION:
-        raise ValueError(
-            f"baseline {key.decode(errors='replace')!r} is of version {snapshot.version}, this is version {VERSION}"
-        )
-    return snapshot
+        return read(zlib.decompress(value), _decoder, MESSAGEPACK_STAMP, known_version(Snapshot), "baseline")
+    except VersionError as error:
+        raise error.at(name) from None
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise ValueError(f"baseline {name} cannot be read: {error}") from error
 
 
 def complete(records: Iterable[tuple[bytes, bytes | None]]) -> dict[str, dict[int, list[Snapshot]]]:
@@ -107,8 +115,10 @@ def complete(records: Iterable[tuple[bytes, bytes | None]]) -> dict[str, dict[in
 
     Raises
     ------
+    VersionError
+        If a snapshot is of a version that this Tocsin does not know; the message names its key.
     ValueError
-        If a record is not a snapshot that this version can read; the message names its key.
+        If a record is no snapshot; the message names its key.
     """
     latest: dict[bytes, bytes] = {}
     for key, value in records:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import faust
-from faust.types import TopicT
+from faust.types import TP, TopicT
 from mode import CrashingSupervisor
 
 from streams.chunks import Chunk
@@ -40,6 +40,11 @@ class StageApp(faust.App):
         consumer = self.consumer
         assert isinstance(consumer, ChunkConsumer)
         return consumer.is_current(chunk)
+
+    def end_offset(self, topic: str, partition: int) -> int | None:
+        """Return the end of a partition as far as is known. Any thread may ask."""
+        consumer = self._consumer
+        return consumer.end_offset(TP(topic, partition)) if isinstance(consumer, ChunkConsumer) else None
 
     def _create_directories(self) -> None:
         """Create none: Faust would put them into the current directory, for tables that no stage has."""

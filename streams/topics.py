@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -12,11 +12,10 @@ from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from streams.events import DAY_MS
 from streams.settings import Settings
+from streams.topicfindings import DEAD_LETTER_BYTES, Actual, Finding, Severity, Topic, compare
 
 #: How long a command waits for the first answer of a broker.
 BOOTSTRAP_MS = 5_000
-#: Largest dead letter; the records of the reports topic are at most half as large.
-DEAD_LETTER_BYTES = 2 << 20
 
 
 class TopicsError(Exception):
@@ -31,17 +30,6 @@ def unreachable(address: str, error: Exception) -> UnreachableError:
     """Return the error that says which address was tried; `error` is what kafka-python raised."""
     reason = "no broker answers" if isinstance(error, KafkaTimeoutError) else str(error)
     return UnreachableError(f"cannot reach Kafka at {address} (kafka.bootstrap_servers): {reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """One topic as it should be."""
-
-    name: str
-    partitions: int
-    #: The setting of `[kafka]` that says how many.
-    partitions_key: str
-    config: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +100,27 @@ def layout(settings: Settings) -> list[Topic]:
         return {"cleanup.policy": policy, "retention.ms": str(days * DAY_MS)}
 
     return [
-        Topic(topics.reports, *by_source, {"cleanup.policy": "delete", **reports}),
+        Topic(
+            topics.reports,
+            *by_source,
+            "workers that stand still for longer meet a gap",
+            {"cleanup.policy": "delete", **reports},
+            personal=True,
+        ),
         Topic(
             topics.dead_letters,
             *by_source,
+            "letters go before anybody has looked at them",
             # a record of the greatest size still has room for the headers that say what is wrong with it
             {**keep(30, "compact,delete"), "max.message.bytes": str(DEAD_LETTER_BYTES)},
+            personal=True,
         ),
-        Topic(topics.counts, *by_service, keep(2)),
-        Topic(topics.baselines, *by_service, {"cleanup.policy": "compact"}),
-        Topic(topics.incidents, *by_service, keep(400, "compact,delete")),
-        Topic(topics.outages, *by_service, keep(400, "compact,delete")),
-        Topic(topics.levels, *by_service, keep(7)),
-        Topic(topics.alerts, *by_service, keep(30)),
+        Topic(topics.counts, *by_service, "detect workers that stand still for longer meet a gap", keep(2)),
+        Topic(topics.baselines, *by_service, "detection would begin anew", {"cleanup.policy": "compact"}),
+        Topic(topics.incidents, *by_service, "the incident log ends there", keep(400, "compact,delete")),
+        Topic(topics.outages, *by_service, "the log of outages ends there", keep(400, "compact,delete")),
+        Topic(topics.levels, *by_service, "the levels of earlier bins cannot be looked at", keep(7)),
+        Topic(topics.alerts, *by_service, "alerts that have not been delivered by then never are", keep(30)),
     ]
 
 
@@ -192,44 +188,20 @@ class Cluster:
             raise TopicsError("\n".join(findings))
 
     def findings(self, names: Collection[str] = ()) -> Iterator[str]:
-        """Yield what is wrong with these topics of the deployment, all if none is named, one line each."""
+        """Yield for what these topics of the deployment make workers refuse, all if none is named, one line each."""
+        return (str(each) for each in self.differences(names) if each.severity is Severity.MUST)
+
+    def differences(self, names: Collection[str] = ()) -> Iterator[Finding]:
+        """Yield every difference between these topics, all if none is named, and what they should be."""
         existing = {topic["name"]: topic for topic in self._admin.describe_topics()}
         for wanted in self._wanted:
             if names and wanted.name not in names:
                 continue
             topic, config = existing.get(wanted.name), self._config(wanted.name)
-            if topic is None or not config:  # a topic may vanish between the two
-                yield f"topic {wanted.name} does not exist: run `tocsin topics create`"
-                continue
-            partitions = topic["partitions"]
-            if len(partitions) != wanted.partitions:
-                yield (
-                    f"topic {wanted.name} has {len(partitions)} partitions, kafka.{wanted.partitions_key} is "
-                    f"{wanted.partitions}: change the setting, or drain to a new kafka.prefix"
-                )
-            least = min((len(partition["replica_nodes"]) for partition in partitions), default=0)
-            if least < self._settings.kafka.replication_factor:
-                yield (
-                    f"topic {wanted.name} has {least} replicas, kafka.replication_factor is "
-                    f"{self._settings.kafka.replication_factor}"
-                )
-            yield from self._config_findings(wanted, config)
-
-    def _config_findings(self, wanted: Topic, actual: Mapping[str, str]) -> Iterator[str]:
-        for name in ("cleanup.policy", "message.timestamp.type"):
-            value = wanted.config.get(name)
-            if value is None or sorted(actual[name].split(",")) == sorted(value.split(",")):
-                continue
-            line = f"topic {wanted.name} has {name}={actual[name]}, not {value}"
-            if name == "message.timestamp.type":
-                line += f', but kafka.clock = "{self._settings.kafka.clock}" needs it: alter the topic or the setting'
-            yield line
-        if self._settings.kafka.replication_factor > 1:
-            insync = actual["min.insync.replicas"]
-            if int(insync) < 2:
-                yield f"topic {wanted.name} has min.insync.replicas={insync}: facts could be lost"
-            if actual["unclean.leader.election.enable"] == "true":
-                yield f"topic {wanted.name} allows unclean leader election: facts could be taken back"
+            actual = Actual()
+            if topic is not None:  # a topic may vanish between the two: then it has no configuration
+                actual = Actual([len(each["replica_nodes"]) for each in topic["partitions"]], config)
+            yield from compare(wanted, actual, self._settings)
 
     def _config(self, name: str) -> dict[str, str]:
         """Return the configuration of a topic, nothing if there is no such topic."""

@@ -104,6 +104,17 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """Whether the broker that leads the group is known and answered last."""
         return self._consumer is not None and self._consumer._coordinator.coordinator_id is not None
 
+    def end_offset(self, tp: TP) -> int | None:
+        """Return the end of a partition as of its last fetch, which is repeated while nothing comes.
+
+        None where nothing has been fetched yet, or the partition is not assigned. Any thread may ask.
+        """
+        subscription = self._consumer._subscription.subscription if self._consumer is not None else None
+        assignment = subscription.assignment if subscription is not None else None
+        state = assignment.state_value(TopicPartition(tp.topic, tp.partition)) if assignment is not None else None
+        end: int | None = state.highwater if state is not None else None
+        return end
+
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # reports of an aborted transaction were never made; Faust ties this to its own transactions
@@ -263,6 +274,10 @@ class ChunkConsumer(driver.Consumer):
     def in_contact(self) -> bool:
         """Whether Kafka answers."""
         return self._thread.in_contact
+
+    def end_offset(self, tp: TP) -> int | None:
+        """Return the end of a partition as far as is known; see the thread's."""
+        return self._thread.end_offset(tp)
 
     def is_current(self, chunk: Chunk) -> bool:
         """Return whether `chunk` belongs to the assignment that the stage was started for."""

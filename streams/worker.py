@@ -7,18 +7,25 @@ import gc
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.app import APPS
+from streams.gathering import Gathering
 from streams.health import HealthServer
+from streams.metrics import ParentMetrics, ProcessMetrics, WorkerMetrics
 from streams.settings import Settings, SettingsError
 from streams.stageapp import StageApp
 from streams.topics import Cluster, TopicsError, UnreachableError
@@ -32,24 +39,30 @@ STOP_S = 20.0
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 1.0, 30.0
 
 
-def run_stage(settings: Settings, name: str, *, apply_settings: bool = False) -> int:
+def run_stage(settings: Settings, name: str, listener: socket.socket, *, apply_settings: bool = False) -> int:
     """Run one stage in this process until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings
+        The deployment's settings.
+    name
+        The stage.
+    listener
+        The socket on which metrics and probes are served.
+    apply_settings
+        Go on from state that other detection settings have built.
 
     Returns
     -------
     int
         The exit code: 0 when told to stop, 2 if what Kafka holds does not fit the settings, 70 if the stage could not
         go on.
-
-    Raises
-    ------
-    PortError
-        If the port of its health server is taken.
     """
-    return asyncio.run(_run_stage(settings, name, apply_settings=apply_settings))
+    return asyncio.run(_run_stage(settings, name, listener, apply_settings=apply_settings))
 
 
-async def _run_stage(settings: Settings, name: str, *, apply_settings: bool) -> int:
+async def _run_stage(settings: Settings, name: str, listener: socket.socket, *, apply_settings: bool) -> int:
     registry = CollectorRegistry()
     running: list[StageApp] = []
 
@@ -58,10 +71,10 @@ async def _run_stage(settings: Settings, name: str, *, apply_settings: bool) -> 
             return [f"{name}: waiting for Kafka at {settings.kafka.bootstrap_servers}"]
         return running[0].troubles(time.time())
 
-    port = settings.worker.http_port + STAGES.index(name) if settings.worker.http_port else 0
-    health = HealthServer(registry, troubles, settings.worker.http_host, port)
-    health.start()
-    log.info("worker starts", stage=name, http_port=health.port)
+    WorkerMetrics(registry, name, troubles)
+    ProcessMetrics(registry, name)
+    HealthServer(listener, partial(generate_latest, registry), troubles).start()
+    log.info("worker starts", stage=name, **_address(listener))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,6 +91,11 @@ async def _run_stage(settings: Settings, name: str, *, apply_settings: bool) -> 
     running.append(app)
     settle_collector()
     return await _run_app(app, stop)
+
+
+def _address(listener: socket.socket) -> dict[str, int]:
+    """Return what the log says of where a worker listens: a stage of a parent is asked by nobody else."""
+    return {} if listener.family == socket.AF_UNIX else {"http_port": listener.getsockname()[1]}
 
 
 def settle_collector() -> None:
@@ -137,20 +155,58 @@ async def _run_app(app: StageApp, stop: asyncio.Event) -> int:
     os._exit(code)
 
 
-def end_with_parent() -> None:
-    """Stop this process when its standard input closes: when the parent has ended, however that came about."""
+def end_with_parent(health_socket: Path | None) -> None:
+    """Stop this process when its standard input closes: when the parent has ended, however that came about.
+
+    Parameters
+    ----------
+    health_socket
+        The Unix socket that the parent asks, if there is one; nobody does after that, and it is removed.
+    """
 
     def watch() -> None:
         # not through sys.stdin, whose lock would make the interpreter abort when it ends for another reason
         while os.read(0, 1024):
             pass
+        if health_socket is not None:
+            health_socket.unlink(missing_ok=True)
+            with suppress(OSError):  # the last stage removes the folder, unless the parent could
+                health_socket.parent.rmdir()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+def run_stages(workers: Workers, listener: socket.socket, stop: threading.Event) -> int:
+    """Serve the health of child processes and start them again, until told to stop.
+
+    Parameters
+    ----------
+    workers
+        The children; they are ended at the end.
+    listener
+        The socket on which metrics and probes of all of them are served.
+    stop
+        Tells to stop.
+
+    Returns
+    -------
+    int
+        The exit code; see `Workers.watch`.
+    """
+    try:
+        gathering = Gathering(workers.sockets, workers.metrics, workers.registry)
+        HealthServer(listener, gathering.metrics, gathering.troubles).start()
+        log.info("workers start", stages=list(workers.sockets), **_address(listener))
+        return workers.watch(stop)
+    finally:
+        workers.end()
+
+
 class Workers:
     """Child processes, one for each stage; one that ends is started again.
+
+    Each serves its metrics and probes on a Unix socket in a temporary folder.
 
     Parameters
     ----------
@@ -174,6 +230,11 @@ class Workers:
         self._command = list(command)
         self._environment = {**os.environ, **(environment or {})}
         self._output = output
+        self.registry = CollectorRegistry()
+        self.metrics = ParentMetrics(self.registry, stages)
+        self._folder = tempfile.TemporaryDirectory(prefix="tocsin-worker-", ignore_cleanup_errors=True)
+        #: Where each child serves metrics and probes.
+        self.sockets = {stage: Path(self._folder.name, stage) for stage in stages}
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for stage in stages:
@@ -185,7 +246,7 @@ class Workers:
 
     def _spawn(self, stage: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*self._command, stage, "--end-with-parent"],
+            [*self._command, stage, "--end-with-parent", "--health-socket", str(self.sockets[stage])],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=self._output,
@@ -214,11 +275,12 @@ class Workers:
                     self._delays_s[stage] = min(2 * self._delays_s[stage], _LONGEST_DELAY_S)
                 elif time.monotonic() >= again[stage]:
                     del again[stage]
+                    self.metrics.restarted(stage)
                     self.children[stage] = self._spawn(stage)
         return EXIT_FINE
 
     def end(self) -> None:
-        """Stop all children and wait for them."""
+        """Stop all children, wait for them and remove their sockets."""
         for child in self.children.values():
             if child.poll() is None:
                 child.terminate()
@@ -228,3 +290,4 @@ class Workers:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        self._folder.cleanup()

@@ -15,14 +15,19 @@ from streams.cli.broker import broker
 from streams.cli.check_config import check_config
 from streams.cli.context import ExitCode, Options, overrides
 from streams.cli.demo import demo
+from streams.cli.dlq import dlq
+from streams.cli.export import export
+from streams.cli.import_ import importers
 from streams.cli.incidents import incidents
 from streams.cli.produce import produce
 from streams.cli.replay import replay
 from streams.cli.simulate import simulate
 from streams.cli.topics import topics
 from streams.cli.worker import worker
+from streams.deadletters import DeadLetterError
 from streams.demo import DemoError
 from streams.health import PortError
+from streams.importers import ImporterError
 from streams.intake import IntakeError
 from streams.reportlog import ReportLogError
 from streams.scenarios import ScenarioError
@@ -39,6 +44,8 @@ EXPECTED = (
     IntakeError,
     ReportLogError,
     ScenarioError,
+    ImporterError,
+    DeadLetterError,
 )
 
 
@@ -60,9 +67,11 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for command in (demo, worker, broker, simulate, produce, replay, backfill, incidents, check_config):
+for command in (demo, worker, broker, simulate, produce, replay, backfill, incidents, export, check_config):
     app.command()(command)
 app.add_typer(topics, name="topics")
+app.add_typer(importers, name="import")
+app.add_typer(dlq, name="dlq")
 
 
 def _print_version(wanted: bool) -> None:

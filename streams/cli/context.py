@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,21 @@ def limits(scenario: Scenario) -> str:
         f"{policy.service} in {policy.region} raises from {policy.raise_above}, clears below {policy.clear_below}"
         for policy in scenario.file.policies
     )
+
+
+def moment_ms(text: str) -> int:
+    """Return the time of an option such as `--since`, in milliseconds since the Unix epoch; UTC if it has no offset.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is no time of ISO 8601.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date or time such as 2025-05-24 or 2025-05-24T12:00Z") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @contextmanager

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from streams import display
-from streams.cli.context import Options
+from streams.cli.context import Options, moment_ms
 from streams.events import Incident, decode
 from streams.settings import Settings
 from streams.tail import tail
 from streams.topics import Cluster, Topics
-
-
-def _time_ms(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a date or time such as 2025-05-24 or 2025-05-24T12:00Z") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def incidents(
@@ -34,7 +25,7 @@ def incidents(
     since: Annotated[
         int | None,
         typer.Option(
-            metavar="TIME", parser=_time_ms, help="Only what was decided from then on: 2025-05-24T12:00Z; UTC if bare."
+            metavar="TIME", parser=moment_ms, help="Only what was decided from then on: 2025-05-24T12:00Z; UTC if bare."
         ),
     ] = None,
 ) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 
 from streams.cli.context import ExitCode, Options
+from streams.topicfindings import Severity
 from streams.topics import Cluster
 
 topics = typer.Typer(no_args_is_help=True, help="The topics of a deployment.")
@@ -21,13 +26,35 @@ def create(ctx: typer.Context) -> None:
 
 
 @topics.command()
-def check(ctx: typer.Context) -> None:
-    """Say what is wrong with the topics; exits with 1 if anything is."""
+def check(
+    ctx: typer.Context,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 for what only should be otherwise, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document for each difference.")] = False,
+) -> None:
+    """Say how the topics differ from what they should be, why that matters, and what mends it.
+
+    Workers refuse to start for what MUST be otherwise, and the exit code is 1 then. What SHOULD be otherwise works
+    worse or later, or is kept for another time than the documentation says.
+    """
     options: Options = ctx.obj
     with Cluster(options.settings) as cluster:
-        findings = list(cluster.findings())
-    for finding in findings:
-        typer.echo(finding, err=True)
-    if findings:
+        found = list(cluster.differences())
+    musts = sum(each.severity is Severity.MUST for each in found)
+    for each in found:
+        if as_json:
+            typer.echo(json.dumps(asdict(each)))
+        else:
+            typer.echo(f"{each.severity.upper():6}  {each.topic}: {each.setting} is {each.actual}, not {each.wanted}")
+            typer.echo(f"  why   {each.why}\n  mend  {each.remedy}")
+    prefix = options.settings.kafka.prefix
+    if not found:
+        typer.echo(f"all topics of {prefix} are as they should be", err=as_json)
+    elif not as_json:
+        refuse = "workers refuse to start" if musts else "workers start all the same"
+        typer.echo(
+            f"{len(found)} differences in the topics of {prefix}, {musts} of them must be mended: {refuse}", err=True
+        )
+    if musts or (found and strict):
         raise typer.Exit(ExitCode.FINDINGS)
-    typer.echo(f"all topics of {options.settings.kafka.prefix} are as they should be")

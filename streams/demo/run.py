@@ -122,7 +122,6 @@ def _deployment(configure: Configure, scenario: Scenario, address: str, prefix: 
         "kafka.clock": "log",
         "kafka.counts_partitions": "2",
         "count.flush_s": "0.25",  # half a simulated minute
-        "worker.http_port": "0",
     }
     return configure(own | scenario.advice(configure(own).settings))
 

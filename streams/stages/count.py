@@ -18,7 +18,7 @@ from streams.frames import facts, marks
 from streams.metrics import CountMetrics
 from streams.publisher import Outgoing, Publisher
 from streams.settings import Settings
-from streams.stages import StageError, require_next
+from streams.stages import StageError, rebuild_point, require_next
 from streams.topics import Topics
 from streams.transport import CommitPoint, Committed
 
@@ -68,13 +68,15 @@ class CountStage:
         """Begin to count each assigned source partition where its rebuild point says."""
         now_s = asyncio.get_running_loop().time()
         self._sources = {tp: _Source(self._counter(tp, known), now_s) for tp, known in assigned.items()}
-        self._metrics.assigned(tp.partition for tp in assigned)
+        positions = {tp: source.counter.position for tp, source in self._sources.items()}
+        self._metrics.assigned(assigned, positions)
         self.started = True
-        return {tp: source.counter.position for tp, source in self._sources.items()}
+        return positions
 
     def stop(self) -> None:
         """Drop all state: the partitions are gone."""
         self._sources = {}
+        self._metrics.revoked()
         self.started = False
 
     async def take(self, chunk: Chunk) -> None:
@@ -151,7 +153,7 @@ class CountStage:
     def _counter(self, tp: TP, known: Committed) -> SourceCounter:
         if known.offset is None and known.log_start == 0:
             return SourceCounter(self._settings, tp.partition, begin_of_log(self._settings))
-        begin = _rebuild_point(known)
+        begin = rebuild_point(tp, known, Rebuild)
         if begin is not None and begin.counting != self._settings.counting:
             raise CountingChangedError(
                 f"{tp.topic} partition {tp.partition} was counted under settings {begin.counting}, this worker has "
@@ -186,11 +188,11 @@ class CountStage:
         stated = [*dead_letters, *self._outgoing(tp, facts(flush, self._settings))]
         if not await self._publisher.publish(stated, owned):
             return
-        if not await self._publisher.publish(self._outgoing(tp, marks(flush, self._settings)), owned):
+        if not await self._publisher.publish(self._outgoing(tp, marks(flush, self._settings)), owned) or not owned():
             return
         source.stated = flush.rebuild
         source.commit = CommitPoint(flush.rebuild.offset, msgspec.json.encode(flush.rebuild).decode())
-        self._metrics.flushed(tp.partition, flush, asyncio.get_running_loop().time() - started_s)
+        self._metrics.flushed(source.counter, flush, asyncio.get_running_loop().time() - started_s)
 
     def _outgoing(self, tp: TP, records: Iterable[tuple[int, CountsRecord]]) -> Iterator[Outgoing]:
         key = str(tp.partition).encode()
@@ -224,13 +226,3 @@ class CountStage:
                 value or b"",
                 headers,
             )
-
-
-def _rebuild_point(known: Committed) -> Rebuild | None:
-    """Return the rebuild point that Kafka keeps, None if there is none of ours."""
-    if known.offset is None:
-        return None
-    try:
-        return msgspec.json.decode(known.metadata, type=Rebuild)
-    except msgspec.MsgspecError:
-        return None

@@ -10,12 +10,14 @@ import msgspec
 from faust.types import TP
 
 from streams.chunks import Chunk
+from streams.cloudevents import headers
 from streams.events import DAY_MS, Alert, Incident, decode, encode
 from streams.metrics import NotifyMetrics
 from streams.notify import Channel
 from streams.notify.alert import alert
 from streams.publisher import Outgoing, Publisher
 from streams.settings import Settings
+from streams.stages import reading, rebuild_point
 from streams.topics import Topics
 from streams.transport import CommitPoint, Committed
 
@@ -27,6 +29,7 @@ class Delivered(msgspec.Struct, frozen=True):
     """What Kafka keeps of an incidents partition beside the offset: up to where alerts have gone out."""
 
     processed: int
+    version: int = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -70,13 +73,16 @@ class NotifyStage:
 
     async def start(self, assigned: Mapping[TP, Committed]) -> Mapping[TP, int]:
         """Begin where the transitions that may be repeated begin; what was delivered is only read."""
-        self._partitions = {tp: _begin(known) for tp, known in assigned.items()}
+        self._partitions = {tp: _begin(tp, known) for tp, known in assigned.items()}
+        positions = {tp: partition.position for tp, partition in self._partitions.items()}
+        self._metrics.assigned(assigned, positions)
         self.started = True
-        return {tp: partition.position for tp, partition in self._partitions.items()}
+        return positions
 
     def stop(self) -> None:
         """Drop all state: the partitions are gone."""
         self._partitions = {}
+        self._metrics.revoked()
         self.started = False
 
     def troubles(self, now_s: float) -> list[str]:  # noqa: ARG002  # the signature is Stage's
@@ -84,11 +90,21 @@ class NotifyStage:
         return self._publisher.troubles("notify") if self.started else ["notify: no partitions assigned yet"]
 
     async def take(self, chunk: Chunk) -> None:
-        """Publish and deliver the alerts about a chunk of transitions."""
+        """Publish and deliver the alerts about a chunk of transitions.
+
+        Raises
+        ------
+        VersionError
+            If a record is of a version that this Tocsin does not know.
+        StageError
+            If a record is no transition of an incident.
+        """
         partition = self._partitions[chunk.tp]
         alerts = list(self._alerts(partition, chunk))
+        topic = self._topics.alerts
         records = [
-            Outgoing(self._topics.alerts, chunk.tp.partition, each.service.encode(), encode(each)) for each in alerts
+            Outgoing(topic, chunk.tp.partition, each.service.encode(), encode(each), headers(each, topic))
+            for each in alerts
         ]
         if not await self._publisher.publish(records, lambda: self._partitions.get(chunk.tp) is partition):
             return
@@ -99,6 +115,8 @@ class NotifyStage:
         partition.processed = max(partition.processed, chunk.end)
         rebuild = partition.remembered[0][0] if partition.remembered else chunk.end
         partition.commit = CommitPoint(rebuild, msgspec.json.encode(Delivered(partition.processed)).decode())
+        if self._partitions.get(chunk.tp) is partition:
+            self._metrics.processed(chunk.tp.partition, chunk.end)
 
     def commit_points(self) -> Mapping[TP, CommitPoint]:
         """Return where the memory of what was delivered can be rebuilt from."""
@@ -107,6 +125,8 @@ class NotifyStage:
     async def committed(self, points: Mapping[TP, CommitPoint]) -> None:
         """Hear that Kafka has accepted these points."""
         for tp, partition in self._partitions.items():
+            if tp in points:
+                self._metrics.committed(tp.partition)
             if partition.commit == points.get(tp):
                 partition.commit = None
 
@@ -117,7 +137,8 @@ class NotifyStage:
             if key in partition.values:
                 self._metrics.repeated(contradicted=partition.values[key] != value)
                 continue
-            incident = decode(value, Incident)
+            with reading(f"{chunk.tp.topic} partition {chunk.tp.partition} offset {offset}"):
+                incident = decode(value, Incident)
             partition.newest_ms = max(partition.newest_ms, incident.at_ms)
             partition.remembered.append((offset, incident.at_ms, key))
             partition.values[key] = value
@@ -128,12 +149,9 @@ class NotifyStage:
                 yield due
 
 
-def _begin(known: Committed) -> _Partition:
+def _begin(tp: TP, known: Committed) -> _Partition:
+    delivered = rebuild_point(tp, known, Delivered)
     if known.offset is None or not known.log_start <= known.offset <= known.log_end:
         # never ran here, or for longer than transitions are kept: what happened before is no news
         return _Partition(known.log_start, known.log_start if known.log_start == 0 else known.log_end)
-    try:
-        processed = msgspec.json.decode(known.metadata, type=Delivered).processed
-    except msgspec.MsgspecError:
-        processed = known.offset
-    return _Partition(known.offset, processed)
+    return _Partition(known.offset, known.offset if delivered is None else delivered.processed)

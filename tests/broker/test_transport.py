@@ -275,3 +275,22 @@ def test_an_app_says_that_it_has_no_contact_until_it_has(source: Source) -> None
             await eventually(lambda: running.troubles(12.0) == ["asked at 12.0"], "the stage is asked")
 
     asyncio.run(scenario())
+
+
+# --- The end of a partition -----------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_partition_is_known_also_while_nothing_comes(broker: EmbeddedBroker) -> None:
+    source = Source(broker, partitions=2)
+
+    async def scenario() -> None:
+        await source.produce(b"0", b"1", b"2")
+        async with recording(source.settings, source.topic, Recorder()) as app:
+            assert app.end_offset(source.topic, 0) is None
+            for partition, end in ((0, 3), (1, 0)):
+                await eventually(lambda: app.end_offset(source.topic, partition) == end, "the end is known")  # noqa: B023 - awaited at once
+            await source.produce(b"3")
+            await eventually(lambda: app.end_offset(source.topic, 0) == 4, "the new end is known")
+            assert app.end_offset(source.topic, 2) is None
+
+    asyncio.run(scenario())

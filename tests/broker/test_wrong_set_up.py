@@ -266,6 +266,36 @@ def test_other_detection_settings_are_refused_until_they_are_applied(
     assert worker.errors() == []
 
 
+# --- Records of another version -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["count", "detect", "notify"])
+def test_a_record_of_a_newer_version_stops_the_worker_before_it_writes(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process], stage: str
+) -> None:
+    deployment = Deployment(broker)
+    topics = deployment.topics
+    if stage == "count":
+        deployment.produce(topics.reports, *[(None, report())] * 50)
+        rebuild = {"version": 2, "offset": 0, "epochs": []}
+        deployment.commit("count", topics.reports, msgspec.json.encode(rebuild).decode())
+        place = f"{topics.reports} partition 0, committed offset 0: commit"
+        written = [topics.counts, topics.dead_letters]
+    elif stage == "detect":
+        deployment.produce(topics.counts, (b"0", b'{"type":"sketch","version":2}'))
+        place = f"{topics.counts} partition 0 offset 0: counts"
+        written = [topics.baselines, topics.incidents, topics.outages, topics.levels]
+    else:
+        deployment.produce(topics.incidents, (b"x.US.20250524T1202Z/1", b'{"version":2}'))
+        place = f"{topics.incidents} partition 0 offset 0: incident"
+        written = [topics.alerts]
+    worker = tocsin("worker", stage, **deployment.options)
+    assert worker.exit_code() == 2
+    [error] = worker.errors()
+    assert error.startswith(f"VersionError: {place} version 2, but this Tocsin knows version 1: run the Tocsin that")
+    assert [record for topic in written for record in read_topic(deployment.settings, topic)] == []
+
+
 # --- Kafka away -----------------------------------------------------------------------------------------------------
 
 

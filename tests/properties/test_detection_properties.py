@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from streams import detection
 from streams.bins import Bin
 from streams.detection import Detection, Judgement
-from streams.events import SENSOR, Incident, Levels, decode
+from streams.events import SENSOR, Incident, Levels, SettingsChange, decode
+from streams.inforce import InForce
 from streams.replay import backfill
 from streams.settings import Settings
 from streams.snapshots import SnapshotBook, complete
@@ -127,10 +128,20 @@ class Stated:
         assert self.snapshots.setdefault(key, value) == value, key
 
 
-def undisturbed(policy: Settings, bins: list[Bin], records: list[BaselineRecord]) -> tuple[Stated, list[Judgement]]:
+def undisturbed(
+    policy: Settings,
+    bins: list[Bin],
+    records: list[BaselineRecord],
+    after: Settings | None = None,
+    change_ms: int | None = None,
+) -> tuple[Stated, list[Judgement]]:
     stated = Stated()
     running = Detection(policy, complete(records))
-    judgements = [running.judge(bin_) for bin_ in bins]
+    judgements = []
+    for bin_ in bins:
+        if after is not None and bin_.bin_ms == change_ms:
+            running = running.under(after)
+        judgements.append(running.judge(bin_))
     for judgement in judgements:
         for fact in judgement.facts:
             stated.fact(judgement.bin_ms, fact)
@@ -149,16 +160,35 @@ def note(book: SnapshotBook, judgement: Judgement) -> None:
         book.acknowledged(packed.service, packed.bin_ms, packed.parts)
 
 
+def change(settings: Settings) -> SettingsChange:
+    """Return the record with which a worker asks for its settings."""
+    return SettingsChange(counting=settings.counting, detecting=settings.detecting, settings=settings.detection_tables)
+
+
 class KilledError(Exception):
     """A life has ended."""
 
 
 class Lives:
-    """Lives of a worker over one history, ended by chance; `floor_ms` and `records` are what Kafka keeps."""
+    """Lives of a worker over one history, ended by chance; `floor_ms`, `detecting` and `records` are what Kafka keeps.
 
-    def __init__(self, policy: Settings, bins: list[Bin], records: list[BaselineRecord], seed: int) -> None:
+    One of the lives may ask for other settings, `after`: they hold from the bin `change_ms` on, which none before it
+    has judged.
+    """
+
+    def __init__(
+        self,
+        policy: Settings,
+        bins: list[Bin],
+        records: list[BaselineRecord],
+        seed: int,
+        after: Settings | None = None,
+    ) -> None:
         self._policy = policy
+        self._after = after
         self._bins = bins
+        self.change_ms: int | None = None
+        self.detecting: str | None = None
         self._rng = np.random.default_rng(seed)
         self.records = list(records)
         self.floor_ms: int | None = None
@@ -180,12 +210,24 @@ class Lives:
     def _live(self) -> None:
         snapshots = complete(self.records)
         book = SnapshotBook(HOUR_MS, snapshots, self.floor_ms)
-        running = Detection(self._policy, {service: snapshots[service] for service in book.services})
+        living = {service: snapshots[service] for service in book.services}
+        if self._after is not None and self.change_ms is None and SENSOR in living and self._rng.random() < 0.3:
+            judged = [bin_ms for topic, _, bin_ms in self.stated.facts if topic == "levels"]
+            new = [bin_.bin_ms for bin_ in self._bins if bin_.bin_ms > max(judged, default=0)]
+            self.change_ms = int(self._rng.choice(new)) if new else None
+        own = self._policy if self._after is None or self.change_ms is None else self._after
+        in_force = InForce(own, self.detecting, living)
+        running = Detection(in_force.settings, living, apply_settings=True)
         todo = [bin_ for bin_ in self._bins if self.floor_ms is None or bin_.bin_ms >= self.floor_ms]
         offered_ms: int | None = None
         while todo:
             size = int(self._rng.integers(1, 8))
-            judgements, todo = [running.judge(bin_) for bin_ in todo[:size]], todo[size:]
+            judgements = []
+            for bin_ in todo[:size]:
+                if bin_.bin_ms == self.change_ms and in_force.change(change(own), bin_.bin_ms):
+                    running = running.under(in_force.settings)
+                judgements.append(running.judge(bin_))
+            todo = todo[size:]
             self._publish(judgements)
             for judgement in judgements:
                 note(book, judgement)
@@ -194,9 +236,9 @@ class Lives:
             assert offered_ms is None or newer_ms >= offered_ms, "a floor does not sink"
             match int(self._rng.integers(4)):
                 case 0:
-                    self._commit(book, newer_ms)
+                    self._commit(book, newer_ms, in_force)
                 case 1 if offered_ms is not None:
-                    self._commit(book, offered_ms)
+                    self._commit(book, offered_ms, in_force)
             offered_ms = newer_ms
 
     def _publish(self, judgements: list[Judgement]) -> None:
@@ -209,9 +251,9 @@ class Lives:
             self.stated.snapshot(packed.key, packed.value)
             self.records.append((packed.key, packed.value))
 
-    def _commit(self, book: SnapshotBook, floor_ms: int) -> None:
+    def _commit(self, book: SnapshotBook, floor_ms: int, in_force: InForce) -> None:
         self._record()
-        self.floor_ms = floor_ms
+        self.floor_ms, self.detecting = floor_ms, in_force.at(floor_ms)
         for _, key in book.obsolete(floor_ms):
             self._record()
             self.records.append((key, None))
@@ -245,6 +287,36 @@ def test_restarts_state_what_one_undisturbed_run_states(
         assert value == truth.snapshots[key], key
     assert lives.stated.facts.keys() == truth.facts.keys()
     assert lives.stated.snapshots.keys() == truth.snapshots.keys()
+
+
+AFTER = {
+    "limits": {"policy": []},
+    "the same detector": {"detect": {"detector": "limit", "limit": {"above": 35}}},
+    "another detector": {"detect": {"detector": "ratio", "ratio": {"above": 3}, "snapshot_every_bins": 3}},
+}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    changed=st.sampled_from(sorted(AFTER)),
+    world=st.integers(0, 2**32),
+    backfilled=st.booleans(),
+    fate=st.integers(0, 2**32),
+    longest_life_records=st.integers(20, 1500),
+)
+def test_changed_settings_hold_from_one_bin_on_however_often_it_is_judged(
+    changed: str, world: int, backfilled: bool, fate: int, longest_life_records: int
+) -> None:
+    before = DEPLOYMENTS["limit"]
+    tables = AFTER[changed] | {"detect": before.detection_tables["detect"] | AFTER[changed].get("detect", {})}
+    after = before.detecting_as(before.detection_tables | tables)
+    bins = history(world)
+    records = baselines(before) if backfilled else []
+    lives = Lives(before, bins, records, fate, after)
+    lives.run(longest_life_records, lives=12)
+    truth, _ = undisturbed(before, bins, records, after, lives.change_ms)
+    assert lives.stated.facts == truth.facts
+    assert lives.stated.snapshots == truth.snapshots
 
 
 @settings(max_examples=30, deadline=None)

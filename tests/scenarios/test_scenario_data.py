@@ -29,8 +29,11 @@ def windows_between(first: str, last: str) -> list[int]:
 
 def test_the_scenarios_that_come_with_tocsin() -> None:
     assert names() == [
+        "att-2024-02-22",
+        "cloudflare-2025-11-18",
         "dips-30",
         "dips-90",
+        "meta-2024-03-05",
         "ordinary-day",
         "prank-burst",
         "silent-sensor",
@@ -321,7 +324,7 @@ def test_a_wrong_file_is_an_error_that_names_file_and_entry(tmp_path: Path, old:
 
 
 def test_an_unknown_scenario_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(ScenarioError, match=r"no scenario 'x-2025'; there are dips-30, .*x-2025-05-24"):
+    with pytest.raises(ScenarioError, match=r"no scenario 'x-2025'; there are att-2024-02-22, .*x-2025-05-24"):
         load("x-2025")
 
 

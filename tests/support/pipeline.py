@@ -35,7 +35,7 @@ class Worker:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [*self.command, "worker", self.stage, "--end-with-parent"],
+            [*self.command, self.stage, "--end-with-parent"],
             stdin=subprocess.PIPE,
             stdout=self.log,
             stderr=self.log,
@@ -65,8 +65,8 @@ class Worker:
 class Pipeline:
     """Workers of every stage; a context manager that ends with all of them gone."""
 
-    def __init__(self, settings_file: Path, folder: Path, workers: int) -> None:
-        command = [sys.executable, "-m", "streams.cli", "--settings", str(settings_file)]
+    def __init__(self, settings_file: Path, folder: Path, workers: int, options: Sequence[str] = ()) -> None:
+        command = [sys.executable, "-m", "streams.cli", "--settings", str(settings_file), "worker", *options]
         self.log_file = folder / "workers.log"
         self._log = self.log_file.open("wb")
         self.workers = [Worker(stage, command, self._log) for _ in range(workers) for stage in STAGES]

@@ -157,7 +157,7 @@ def test_a_detector_of_another_version_is_refused_and_begins_anew_if_told_to(mon
     monkeypatch.setattr(Limit, "version", 2)
     with pytest.raises(DetectionChangedError, match=r"limit version 1 .*limit version 2 .*--apply-settings"):
         Detection(settings, snapshots).judge(bin_of(5, {US: 20}))
-    judgement = Detection(settings, snapshots, apply_settings=True).judge(bin_of(5, {US: 20}))
+    judgement = Detection(settings, snapshots, learn_anew=True).judge(bin_of(5, {US: 20}))
     assert (levels(judgement)[US].incident, levels(judgement)[US].score) == ("x.US.20250524T1202Z", 0.0)
 
 

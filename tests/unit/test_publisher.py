@@ -14,9 +14,12 @@ from aiokafka.errors import (
     ProducerClosed,
 )
 from faust.exceptions import NotReady, ProducerSendError
+from prometheus_client import CollectorRegistry
 
 from streams import publisher
+from streams.metrics import CountMetrics
 from streams.publisher import Outgoing, Publisher, PublishError
+from streams.settings import Settings
 
 RECORDS = [Outgoing("facts", 3, None, b"%d" % each) for each in range(4)]
 
@@ -53,9 +56,12 @@ def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "_FIRST_DELAY_S", 0.001)
 
 
-def publish(producer: Producer, wanted: Callable[[], bool] = lambda: True) -> bool:
+def publish(
+    producer: Producer, wanted: Callable[[], bool] = lambda: True, registry: CollectorRegistry | None = None
+) -> bool:
     app: Any = SimpleNamespace(producer=producer)
-    return asyncio.run(Publisher(app).publish(RECORDS, wanted))
+    metrics = CountMetrics(registry or CollectorRegistry(), Settings())
+    return asyncio.run(Publisher(app, metrics).publish(RECORDS, wanted))
 
 
 def test_what_is_not_acknowledged_is_sent_again_in_order_and_nothing_else() -> None:
@@ -68,6 +74,14 @@ def test_after_a_refusal_what_was_taken_before_it_is_not_sent_again() -> None:
     producer = Producer(at_once=[None, None, KafkaTimeoutError()])
     assert publish(producer)
     assert producer.sent == [b"0", b"1", b"2", b"3"]
+
+
+def test_each_record_is_counted_once_it_is_acknowledged_and_each_further_attempt() -> None:
+    registry = CollectorRegistry()
+    publish(Producer(later=[None, LeaderNotAvailableError(), None, KafkaTimeoutError()]), registry=registry)
+    labels = {"stage": "count", "topic": "facts"}
+    assert registry.get_sample_value("tocsin_facts_published_total", labels) == len(RECORDS)
+    assert registry.get_sample_value("tocsin_publish_retries_total", {"stage": "count"}) == 1
 
 
 def test_what_is_no_longer_wanted_is_not_sent_again() -> None:
@@ -99,7 +113,7 @@ def test_a_slow_acknowledgement_is_a_trouble_until_it_comes(monkeypatch: pytest.
             return acknowledged
 
         app: Any = SimpleNamespace(producer=SimpleNamespace(send=send))
-        slow = Publisher(app)
+        slow = Publisher(app, CountMetrics(CollectorRegistry(), Settings()))
         assert slow.troubles("count") == []
         publishing = asyncio.create_task(slow.publish(RECORDS[:1]))
         await asyncio.sleep(0)

@@ -126,7 +126,7 @@ class TestWrongSettings:
 
     def test_of_the_command_line(self) -> None:
         assert problems(**{"worker.http_port": "70000"}) == [
-            'worker.http_port = "70000" (command line): must be less than or equal to 65000'
+            'worker.http_port = "70000" (command line): must be less than or equal to 65535'
         ]
 
     def test_of_several_sources_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ def snapshot(service: str = "x", number: int = 100, part: int = 0, parts: int = 
     """Return a part of a snapshot as of bin `number`."""
     return Snapshot(
         detecting=detecting,
+        settings=None,
         service=service,
         bin_ms=number * BIN_MS,
         part=part,
@@ -52,7 +53,6 @@ def test_a_snapshot_is_a_record_under_service_bin_and_part_and_comes_back_as_it_
         (b"{}", "cannot be read"),
         (zlib.compress(b"{}"), "cannot be read"),
         (zlib.compress(msgspec.msgpack.encode({"version": 1})), "missing required field"),
-        (pack(msgspec.structs.replace(snapshot(), version=2)).value, "is of version 2, this is version 1"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_an_error_that_names_it(value: bytes, message: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchError, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.consumer.subscription_state import Assignment, Subscription, SubscriptionState, TopicPartitionState
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -85,6 +85,7 @@ def test_the_three_packages_are_pinned_to_one_version_and_that_one_is_installed(
         (PartitionRecords._consume_aborted_up_to, "batch_offset"),
         (PartitionRecords._contains_abort_marker, "next_batch"),
         (SubscriptionState.fetch_context, ""),
+        (Assignment.state_value, "tp"),
     ],
     ids=lambda each: each.__qualname__ if callable(each) else "",
 )
@@ -133,6 +134,7 @@ def test_a_consumer_of_aiokafka_has_the_fields_that_the_transport_touches() -> N
             "_fetcher",
             "_coordinator",
             "_closed",
+            "_subscription",
             "_isolation_level",
             "_auto_offset_reset",
             "_fetch_max_wait_ms",
@@ -144,7 +146,9 @@ def test_a_consumer_of_aiokafka_has_the_fields_that_the_transport_touches() -> N
             "GroupCoordinator.coordinator_id has moved"
         )
         subscriptions = SubscriptionState(loop=asyncio.get_running_loop())
-        assert_there(subscriptions, "reassignment_in_progress")
+        assert_there(subscriptions, "reassignment_in_progress", "subscription")
+        assert_there(Subscription, "assignment")
+        assert_there(TopicPartitionState(None), "highwater")
         client = SimpleNamespace(_loop=asyncio.get_running_loop(), _metadata_max_age_ms=1000)
         fetcher = Fetcher(client, subscriptions)
         assert_there(fetcher, "_records", "_subscriptions", "_closed", "_wait_consume_future")

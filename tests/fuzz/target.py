@@ -1,0 +1,52 @@
+"""What a target is, and the targets by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+#: Separates the records of an input that stands for several.
+SEPARATOR = b"\x1e\x00"
+
+#: The targets, and how many of a hundred inputs are for each.
+SHARES = {
+    "reports": 20,
+    "counts": 20,
+    "incidents": 15,
+    "snapshots": 15,
+    "commits": 20,
+    "reportlogs": 4,
+    "settings": 2,
+    "tables": 4,
+}
+
+
+class Target(Protocol):
+    """Something that reads bytes from outside.
+
+    Attributes
+    ----------
+    seeds
+        Real inputs, to begin with.
+    tokens
+        What inputs are made of: put into them here and there.
+    """
+
+    seeds: Sequence[bytes]
+    tokens: Sequence[bytes]
+
+    def judge(self, data: bytes) -> None:
+        """Read `data`; raise whatever must not be raised, and an AssertionError if the outcome is not right."""
+
+
+def target(name: str) -> Target:
+    """Return a target by its name, or one of one's own as `module:class`."""
+    module, _, attribute = name.partition(":")
+    found = importlib.import_module(module if attribute else f"tests.fuzz.targets.{name}")
+    return cast("Target", getattr(found, attribute or "TARGET")())
+
+
+def parts(data: bytes) -> list[bytes]:
+    """Return the records of an input that stands for several."""
+    return data.split(SEPARATOR)
