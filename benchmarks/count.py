@@ -138,7 +138,9 @@ async def read_counts(settings: Settings) -> Counter[CellName]:
     for partition in range(settings.kafka.counts_partitions):
         for _, value in await reader.read(TP(Topics(settings.kafka.prefix).counts, partition)):
             frame = decode_counts(value or b"")
-            for cell in frame.cells if isinstance(frame, Frame) else ():
+            if not isinstance(frame, Frame):
+                continue
+            for cell in frame.cells:
                 if cell.service != SENSOR:
                     key = frame.source, (cell.service, cell.region, cell.kind, cell.bin_ms)
                     greatest[key] = max(greatest[key], cell.count)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,13 +41,17 @@ class Deployment:
     """
 
     def __init__(
-        self, folder: Path, bootstrap_servers: str, prefix: str, tables: dict[str, dict[str, object]] | None = None
+        self, folder: Path, bootstrap_servers: str, prefix: str, tables: Mapping[str, dict[str, object]] = {}
     ) -> None:
         self.folder = folder
         self.log = folder / f"{prefix}.log"
-        kafka: dict[str, object] = {"bootstrap_servers": bootstrap_servers, "prefix": prefix}
+        own: dict[str, dict[str, object]] = {
+            "kafka": {"bootstrap_servers": bootstrap_servers, "prefix": prefix},
+            "worker": {"http_port": _free_port()},
+        }
         lines = ["version = 1"]
-        for name, table in ({"kafka": kafka, "worker": {"http_port": _free_port()}} | (tables or {})).items():
+        for name in own | tables:
+            table = own.get(name, {}) | tables.get(name, {})
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
         file = folder / f"{prefix}.toml"
         file.write_text("\n".join(lines))
@@ -88,15 +92,23 @@ class Deployment:
 
     def topic_bytes(self) -> dict[str, int]:
         """Return how large each topic is on disk, by its name without the prefix."""
+        names = [topic.name for topic in layout(self.settings)]
         prefix = f"{self.settings.kafka.prefix}."
-        found = {topic.name.removeprefix(prefix): 0 for topic in layout(self.settings)}
-        with KafkaAdminClient(bootstrap_servers=self.settings.kafka.bootstrap_servers.split(",")) as admin:
-            for broker in admin.describe_log_dirs([prefix + name for name in found]):
-                for folder in broker["log_dirs"]:
-                    for topic in folder["topics"]:
-                        own = sum(partition["partition_size"] for partition in topic["partitions"])
-                        found[topic["name"].removeprefix(prefix)] += own
-        return found
+        return {
+            name.removeprefix(prefix): size
+            for name, size in bytes_on_disk(self.settings.kafka.bootstrap_servers, names).items()
+        }
+
+
+def bytes_on_disk(bootstrap_servers: str, topics: Sequence[str]) -> dict[str, int]:
+    """Return how large topics are on disk, all replicas together."""
+    found = dict.fromkeys(topics, 0)
+    with KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(",")) as admin:
+        for broker in admin.describe_log_dirs([*topics]):
+            for folder in broker["log_dirs"]:
+                for topic in folder["topics"]:
+                    found[topic["name"]] += sum(partition["partition_size"] for partition in topic["partitions"])
+    return found
 
 
 def _free_port() -> int:

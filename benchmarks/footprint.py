@@ -1,4 +1,4 @@
-"""What counting and detection hold in memory and use of the processor; each function measures the process it runs in."""
+"""What counting and detection hold in memory and need of the processor; a function measures the process it runs in."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Sampler:
     """
 
     def __init__(self, worker_pid: int, settings: Settings) -> None:
-        self._worker = psutil.Process(worker_pid)
+        self.pid = worker_pid
         self._url = f"http://127.0.0.1:{settings.worker.http_port}"
         self._start_s = time.monotonic()
         topics = Topics(settings.kafka.prefix)
@@ -96,13 +96,13 @@ class Sampler:
 
     def processes(self) -> dict[str, psutil.Process]:
         """Return the processes that run now: the stages by name, `worker` their parent, and `broker`."""
-        found = {"worker": self._worker}
+        found = {"worker": psutil.Process(self.pid)}
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # a stage that is just being started again
                 arguments = child.cmdline()
                 if child.name() == "java":
                     found["broker"] = child
-                elif child.ppid() == self._worker.pid:
+                elif child.ppid() == self.pid:
                     found |= {stage: child for stage in STAGES if stage in arguments}
         return found
 

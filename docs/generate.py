@@ -6,6 +6,7 @@ says, and exits with 1 if there are any.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,21 +44,21 @@ def stale(expected: dict[str, str]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Bring the generated files up to date, or say which are not; return the exit code."""
-    if arguments not in ([], ["--check"]):
-        print("usage: docs/generate.py [--check]", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description="Write docs/reference and schemas/ anew from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
+    check = parser.parse_args(arguments).check
     expected = documents()
     for name in (outdated := stale(expected)):
         path = ROOT / name
         print(name)
-        if arguments:
+        if check:
             continue
         if name not in expected:
             path.unlink()
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(expected[name], encoding="utf-8")
-    return int(bool(arguments and outdated))
+    return int(check and bool(outdated))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from streams.reportlog import LogRecord
+from streams.security import client_arguments
 from streams.settings import Settings
 from streams.snapshots import Packed
 from streams.topicrecords import Header
@@ -48,17 +49,17 @@ class Intake:
     def __init__(self, settings: Settings) -> None:
         self._topics = Topics(settings.kafka.prefix)
         self._failure: BaseException | None = None
-        address = settings.kafka.bootstrap_servers
+        arguments = client_arguments(settings.kafka)
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=address.split(","),
+                **arguments,
                 bootstrap_timeout_ms=BOOTSTRAP_MS,
                 acks="all",
                 linger_ms=20,
                 compression_type="gzip",  # the one that needs no other library
             )
         except (KafkaError, OSError, ValueError) as error:
-            raise unreachable(address, error) from None
+            raise unreachable(settings.kafka, error) from None
 
     def __enter__(self) -> Intake:
         return self

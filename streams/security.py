@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
+from enum import StrEnum
 from ipaddress import ip_address
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import faust
 import structlog
@@ -14,6 +17,65 @@ from pydantic import SecretStr
 from streams.settings import Kafka, SettingsError
 
 log = structlog.get_logger(__name__)
+
+
+class Operation(StrEnum):
+    """What may be done to something in Kafka, as its tools spell it; reading and writing allow to describe."""
+
+    READ = "Read"
+    WRITE = "Write"
+    CREATE = "Create"
+    DELETE = "Delete"
+    DESCRIBE = "Describe"
+    DESCRIBE_CONFIGS = "DescribeConfigs"
+
+
+class Resource(StrEnum):
+    """Kinds of things in Kafka that rights are about, as its tools spell them."""
+
+    TOPIC = "topic"
+    GROUP = "group"
+
+
+class Right(NamedTuple):
+    """One operation on one topic or consumer group."""
+
+    operation: Operation
+    resource: Resource
+    name: str
+
+
+class MissingRightError(SettingsError):
+    """Kafka does not allow the user of the settings something; no restart changes that.
+
+    Parameters
+    ----------
+    settings
+        Who the user is.
+    rights
+        What is missing.
+    role
+        The role of `streams.acls` that needs it, if that is known.
+    """
+
+    def __init__(self, settings: Kafka, rights: Iterable[Right], role: str | None = None) -> None:
+        who = f"{role}: {_user(settings)}" if role else _user(settings)
+        see = f"`tocsin topics acls {role}` says" if role else "`tocsin topics acls` says"
+        by_resource = groupby(rights, key=lambda right: (right.resource, right.name))
+        super().__init__(
+            "\n".join(
+                f"{who} lacks {', '.join(right.operation for right in own)} on {resource} {name}; {see} what is needed"
+                for (resource, name), own in by_resource
+            )
+        )
+
+
+def _user(settings: Kafka) -> str:
+    if settings.has_sasl:
+        return f"the user {settings.sasl_username} (kafka.sasl_username)"
+    if settings.certificate_file:
+        return "the user of the certificate in kafka.certificate_file"
+    return "a client without a name (kafka.security_protocol)"
 
 
 def client_arguments(settings: Kafka) -> dict[str, Any]:

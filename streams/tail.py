@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.settings import Settings
-from streams.topics import UnreachableError
+from streams.topicreader import reader
 
 #: How long one look for new records waits for some.
 WAIT_MS = 200
@@ -44,15 +43,11 @@ async def tail(settings: Settings, topics: Sequence[str], *, follow: bool) -> As
 
     Raises
     ------
-    UnreachableError
-        If Kafka does not answer.
+    UnreachableError, MissingRightError
+        As `streams.topicreader.reader` does.
     """
     partitions = [TopicPartition(topic, each) for topic in topics for each in range(settings.kafka.counts_partitions)]
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap_servers, auto_offset_reset="earliest", enable_auto_commit=False
-    )
-    try:
-        await consumer.start()
+    async with reader(settings) as consumer:
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning()
@@ -63,11 +58,6 @@ async def tail(settings: Settings, topics: Sequence[str], *, follow: bool) -> As
         yield held
         while follow:
             yield await _next(consumer)
-    except KafkaError as error:
-        address = settings.kafka.bootstrap_servers
-        raise UnreachableError(f"cannot read from Kafka at {address} (kafka.bootstrap_servers): {error}") from None
-    finally:
-        await consumer.stop()
 
 
 async def _next(consumer: AIOKafkaConsumer) -> list[Record]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from streams.security import client_arguments
 from streams.settings import Settings
+from streams.topicreader import reader
 from streams.topics import UnreachableError
 
 #: How long one look for new records waits for some, and how long reading may stand still.
@@ -53,10 +51,10 @@ async def held(settings: Settings, topic: str, since_ms: int | None = None) -> A
 
     Raises
     ------
-    UnreachableError
-        If Kafka does not answer.
+    UnreachableError, MissingRightError
+        As `streams.topicreader.reader` does.
     """
-    async with _consumer(settings) as consumer:
+    async with reader(settings) as consumer:
         partitions = _assign(consumer, topic, settings)
         ends = await consumer.end_offsets(partitions)
         begins = await _begins(consumer, partitions, ends, since_ms)
@@ -79,10 +77,10 @@ async def append_times(settings: Settings, topic: str) -> dict[int, int]:
 
     Raises
     ------
-    UnreachableError
-        If Kafka does not answer.
+    UnreachableError, MissingRightError
+        As `streams.topicreader.reader` does.
     """
-    async with _consumer(settings) as consumer:
+    async with reader(settings) as consumer:
         partitions = _assign(consumer, topic, settings)
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
@@ -129,20 +127,6 @@ class _Partition:
         )
         self.append_ms = max(self.append_ms, each.timestamp)
         return True
-
-
-@asynccontextmanager
-async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    address = settings.kafka.bootstrap_servers
-    arguments = client_arguments(settings.kafka)
-    consumer = AIOKafkaConsumer(**arguments, auto_offset_reset="earliest", enable_auto_commit=False)
-    try:
-        await consumer.start()
-        yield consumer
-    except KafkaError as error:
-        raise UnreachableError(f"cannot read from Kafka at {address} (kafka.bootstrap_servers): {error}") from None
-    finally:
-        await consumer.stop()
 
 
 def _assign(consumer: AIOKafkaConsumer, topic: str, settings: Settings) -> list[TopicPartition]:

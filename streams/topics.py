@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+from kafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
+from streams.diagnosis import diagnose
 from streams.events import DAY_MS
-from streams.settings import Settings
+from streams.security import MissingRightError, Operation, Resource, Right, client_arguments
+from streams.settings import Kafka, Settings
 from streams.topicfindings import DEAD_LETTER_BYTES, Actual, Finding, Severity, Topic, compare
 
 #: How long a command waits for the first answer of a broker.
 BOOTSTRAP_MS = 5_000
+#: What it takes to compare a topic with what it should be.
+_TO_LOOK = (Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS)
 
 
 class TopicsError(Exception):
@@ -26,10 +37,17 @@ class UnreachableError(TopicsError):
     """No broker answers at the address; trying again later may help."""
 
 
-def unreachable(address: str, error: Exception) -> UnreachableError:
-    """Return the error that says which address was tried; `error` is what kafka-python raised."""
+def unreachable(settings: Kafka, error: Exception) -> UnreachableError:
+    """Return the error that says which address was tried, and why in vain; `error` is what kafka-python raised."""
+    return asyncio.run(unreached(settings, error))
+
+
+async def unreached(settings: Kafka, error: Exception) -> UnreachableError:
+    """Do the same where an event loop runs; `error` is what a client of Kafka raised."""
+    if (diagnosis := await diagnose(settings)) is not None:
+        return UnreachableError(diagnosis.line)
     reason = "no broker answers" if isinstance(error, KafkaTimeoutError) else str(error)
-    return UnreachableError(f"cannot reach Kafka at {address} (kafka.bootstrap_servers): {reason}")
+    return UnreachableError(f"cannot reach Kafka at {settings.bootstrap_servers} (kafka.bootstrap_servers): {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +151,18 @@ class Cluster:
         If no broker answers, now or at any step until the context ends; the message says which address was tried.
     TopicsError
         If the cluster refuses an answer.
+    MissingRightError
+        If the user of the settings may not look at a topic.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._wanted = layout(settings)
-        address = settings.kafka.bootstrap_servers
+        arguments = client_arguments(settings.kafka)
         try:
-            self._admin = KafkaAdminClient(
-                bootstrap_servers=address.split(","), client_id="tocsin-topics", bootstrap_timeout_ms=BOOTSTRAP_MS
-            )
+            self._admin = KafkaAdminClient(**arguments, client_id="tocsin-topics", bootstrap_timeout_ms=BOOTSTRAP_MS)
         except (KafkaError, OSError, ValueError) as error:
-            raise unreachable(address, error) from None
+            raise unreachable(settings.kafka, error) from None
 
     def __enter__(self) -> Cluster:
         return self
@@ -154,7 +172,7 @@ class Cluster:
         if isinstance(error, KafkaError):
             address = self._settings.kafka.bootstrap_servers
             if error.retriable:
-                raise unreachable(address, error) from None
+                raise unreachable(self._settings.kafka, error) from None
             raise TopicsError(f"Kafka at {address} refuses to tell of its topics: {error}") from None
 
     def create(self) -> list[str]:
@@ -193,15 +211,58 @@ class Cluster:
 
     def differences(self, names: Collection[str] = ()) -> Iterator[Finding]:
         """Yield every difference between these topics, all if none is named, and what they should be."""
-        existing = {topic["name"]: topic for topic in self._admin.describe_topics()}
-        for wanted in self._wanted:
-            if names and wanted.name not in names:
-                continue
+        asked = [topic for topic in self._wanted if not names or topic.name in names]
+        looks = [Right(operation, Resource.TOPIC, topic.name) for topic in asked for operation in _TO_LOOK]
+        self.require_rights(looks)
+        existing = self._described([topic.name for topic in asked])
+        for wanted in asked:
             topic, config = existing.get(wanted.name), self._config(wanted.name)
             actual = Actual()
             if topic is not None:  # a topic may vanish between the two: then it has no configuration
                 actual = Actual([len(each["replica_nodes"]) for each in topic["partitions"]], config)
             yield from compare(wanted, actual, self._settings)
+
+    def require_rights(self, rights: Collection[Right], role: str | None = None) -> None:
+        """Raise a MissingRightError about those of these rights that the user of the settings does not have.
+
+        Parameters
+        ----------
+        rights
+            What is to be allowed; what does not exist yet is not looked at.
+        role
+            The role of `streams.acls` that needs it, for the message.
+        """
+        topics = {right.name for right in rights if right.resource is Resource.TOPIC}
+        allowed = {(Resource.TOPIC, name): operations for name, operations in self._allowed_topics(topics)}
+        for name in {right.name for right in rights if right.resource is Resource.GROUP}:
+            allowed[Resource.GROUP, name] = self._allowed_group(name)
+        missing = [
+            right
+            for right in rights
+            if (operations := allowed[right.resource, right.name]) is not None
+            and right.operation.name not in operations
+        ]
+        if missing:
+            raise MissingRightError(self._settings.kafka, missing, role)
+
+    def _allowed_topics(self, names: Collection[str]) -> Iterator[tuple[str, Collection[str] | None]]:
+        """Yield what may be done with each of these topics, None where that is not known."""
+        for topic in self._admin.describe_topics(sorted(names)) if names else ():
+            refused = topic["error_code"] == TopicAuthorizationFailedError.errno
+            yield topic["name"], () if refused else topic["authorized_operations"]
+
+    def _allowed_group(self, name: str) -> Collection[str] | None:
+        try:
+            described: Any = self._admin.describe_groups([name])
+        except GroupAuthorizationFailedError:
+            return ()
+        operations: Collection[str] | None = described[name]["authorized_operations"]
+        return operations  # none before the group's first member
+
+    def _described(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return Kafka's description of those of these topics that exist."""
+        described: list[dict[str, Any]] = self._admin.describe_topics(list(names))
+        return {topic["name"]: topic for topic in described if topic["error_code"] == 0}
 
     def _config(self, name: str) -> dict[str, str]:
         """Return the configuration of a topic, nothing if there is no such topic."""

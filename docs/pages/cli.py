@@ -26,11 +26,11 @@ def page() -> str:
     for context in contexts():
         command = context.command
         parts.append(f"## `{context.command_path}`\n")
-        parts.append(f"```\n{_usage(context)}\n```\n")
+        parts.append(f"```text\n{_usage(context)}\n```\n")
         parts += [markdown.paragraph(each) for each in inspect.cleandoc(command.help or "").split("\n\n") if each]
         described = [record for each in command.params if (record := each.get_help_record(context))]
         if described:
-            parts.append(markdown.bullets((f"`{name}`", markdown.text(text)) for name, text in described))
+            parts.append(markdown.bullets((f"`{name}`", _said(text)) for name, text in described))
     return "\n".join(parts)
 
 
@@ -46,6 +46,11 @@ def _below(context: typer.Context) -> Iterator[typer.Context]:
         command = group.commands[name]
         if not command.hidden:
             yield from _below(typer.Context(command, parent=context, info_name=name))
+
+
+def _said(text: str) -> str:
+    """Return the help of an option; what typer adds to it in brackets stands in parentheses."""
+    return markdown.text(re.sub(r" *\[([^\[\]]*)\]$", r" (\1)", text).strip())
 
 
 def _usage(context: typer.Context) -> str:

@@ -16,9 +16,7 @@ _SPECIAL = re.compile(r"([<*\[\]])")
 
 def text(plain: str) -> str:
     """Return plain text as Markdown that reads the same; what is between backquotes stays code."""
-    return "".join(
-        part if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in _CODE.split(plain)
-    )
+    return "".join(part if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in _CODE.split(plain))
 
 
 def paragraph(plain: str) -> str:

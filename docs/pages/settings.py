@@ -69,7 +69,7 @@ def page(example: str) -> str:
     explained = explanations(example)
     parts = [markdown.GENERATED, _INTRODUCTION]
     table = above = ""
-    for key in keys():
+    for key in every_key():
         own_table = key.path.rpartition(".")[0]
         if own_table != table:
             table = own_table
@@ -84,7 +84,7 @@ def page(example: str) -> str:
     return "\n".join(parts)
 
 
-def keys() -> Iterator[Key]:
+def every_key() -> Iterator[Key]:
     """Yield every key of the settings in the order of the models."""
     schema = Settings.model_json_schema()
     changes = _changes()

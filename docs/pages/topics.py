@@ -10,15 +10,18 @@ from docs.pages import markdown
 from streams import asyncapi
 from streams.events import DAY_MS
 from streams.settings import Settings
-from streams.topics import Topic, layout
+from streams.topicfindings import Topic
+from streams.topics import layout
 
-_INTRODUCTION = f"""\
+_INTRODUCTION = """\
 # Topics
 
 `tocsin topics create` makes them and `tocsin topics check` compares them with this, for the prefix, the partitions and
 the clock of [the settings](settings.md#kafkaprefix); shown are the defaults. Behind `tocsin.counts` each record goes to
-the partition murmur2(service) mod n, whatever its key. The same for programs: [`{asyncapi.FILE}`]\
-(../../schemas/{asyncapi.FILE}). How versions of records change: [compatibility](../explanation/compatibility.md).
+the partition murmur2(service) mod n, whatever its key.
+
+The same for programs is in [`asyncapi.yaml`](../../schemas/asyncapi.yaml). How the versions of records change is in
+[compatibility](../explanation/compatibility.md).
 """
 
 _PAYLOAD = re.compile(r"\./(?P<file>[^#]+)(#/\$defs/(?P<type>.+))?")
@@ -42,7 +45,7 @@ def _row(named: tuple[str, dict[str, Any]]) -> tuple[str, ...]:
     name, message = named
     key = message["bindings"]["kafka"]["key"]
     described = f"`{key['const']}`" if "const" in key else markdown.text(key.get("description", "none").rstrip("."))
-    return name, described, _value(message), markdown.text(message["summary"])
+    return _words(name), described, _value(message), markdown.text(message["summary"])
 
 
 def _value(message: dict[str, Any]) -> str:
@@ -52,7 +55,9 @@ def _value(message: dict[str, Any]) -> str:
         return f"JSON: {link}, {reference['type']}" if reference["type"] else f"JSON: {link}"
     if payload.get("type") == "null":
         return "none"
-    linked = re.sub(r"(?<![\w.])\w+\.json", lambda name: f"[{name[0]}](../../schemas/{name[0]})", payload["description"])
+    linked = re.sub(
+        r"(?<![\w.])\w+\.json", lambda name: f"[{name[0]}](../../schemas/{name[0]})", payload["description"]
+    )
     return linked.rstrip(".")
 
 
@@ -60,7 +65,7 @@ def _facts(topic: Topic, operations: list[tuple[str, str]]) -> Iterator[tuple[st
     yield "partitions", f"{topic.partitions}, [`kafka.{topic.partitions_key}`](settings.md#kafka{topic.partitions_key})"
     yield "cleanup", f"`{topic.config['cleanup.policy']}`"
     kept_ms = int(topic.config.get("retention.ms", -1))
-    yield "kept for", "ever" if kept_ms < 0 else f"{kept_ms // DAY_MS} days"
+    yield "kept", "until the key is deleted" if kept_ms < 0 else f"for {kept_ms // DAY_MS} days"
     rest = {name: value for name, value in topic.config.items() if name not in ("cleanup.policy", "retention.ms")}
     if rest:
         yield "further configuration", ", ".join(f"`{name}={value}`" for name, value in rest.items())
@@ -72,8 +77,13 @@ def _operations(document: dict[str, Any], channel: str) -> Iterator[tuple[str, s
         if operation["channel"]["$ref"] != f"#/channels/{channel}":
             continue
         stage = name.partition("-")[0]
-        kinds = [each["$ref"].rpartition("/")[2] for each in operation["messages"]]
+        kinds = [_words(each["$ref"].rpartition("/")[2]) for each in operation["messages"]]
         group = operation.get("bindings", {}).get("kafka", {}).get("groupId", {}).get("const")
         does = "writes" if operation["action"] == "send" else "reads"
         what = ", ".join(kinds) + (f" as the consumer group `{group}`" if group else "")
         yield f"{stage} {does} {what}", markdown.text(operation["summary"])
+
+
+def _words(name: str) -> str:
+    """Return a name such as `deadLetter` in words."""
+    return re.sub(r"(?=[A-Z])", " ", name).lower()

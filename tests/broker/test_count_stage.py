@@ -93,9 +93,10 @@ class Deployment:
         """Return what the frames amount to: by service, source and bin."""
         cells: dict[tuple[str, int, int], int] = {}
         for _, record in await self.stated():
-            for cell in record.cells if isinstance(record, Frame) else []:
-                key = cell.service, record.source, cell.bin_ms
-                cells[key] = max(cells.get(key, 0), cell.count)
+            if isinstance(record, Frame):
+                for cell in record.cells:
+                    key = cell.service, record.source, cell.bin_ms
+                    cells[key] = max(cells.get(key, 0), cell.count)
         return cells
 
     async def rebuild_point(self, partition: int = 0) -> Rebuild | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 #: Separates the records of an input that stands for several.
@@ -31,10 +33,13 @@ class Target(Protocol):
         Real inputs, to begin with.
     tokens
         What inputs are made of: put into them here and there.
+    together
+        How many inputs are judged at a time, `SEPARATOR` between them; each of them alone means the same.
     """
 
     seeds: Sequence[bytes]
     tokens: Sequence[bytes]
+    together: int
 
     def judge(self, data: bytes) -> None:
         """Read `data`; raise whatever must not be raised, and an AssertionError if the outcome is not right."""
@@ -50,3 +55,9 @@ def target(name: str) -> Target:
 def parts(data: bytes) -> list[bytes]:
     """Return the records of an input that stands for several."""
     return data.split(SEPARATOR)
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for files that are written anew for each input; in memory where there is such a place."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streams.bins import Bin, BinMerger, BinRebuild
 from streams.counting import Flush, begin_of_log
-from streams.events import CountsRecord, Frame, Gap
+from streams.events import CountsRecord, Frame, Gap, Mark
 from streams.frames import facts, marks
 from streams.partitions import partition_for
 from streams.settings import Settings
@@ -143,7 +143,7 @@ def test_a_bin_is_judged_as_soon_as_all_marks_have_passed_it(log: tuple[Counted,
         at[offset].append(bin_.bin_ms)
     for offset, record in enumerate(records):
         before_ms = min(promised.values()) if len(promised) == len(sources.truths) else None
-        if not isinstance(record, (Frame, Gap)):
+        if isinstance(record, Mark):
             promised[record.source] = max(record.watermark_ms, promised.get(record.source, record.watermark_ms))
         for bin_ms in at[offset]:
             assert bin_ms + BIN_MS <= min(promised.values())

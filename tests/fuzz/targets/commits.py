@@ -23,7 +23,16 @@ KINDS = (Rebuild, Floor, Delivered)
 class TARGET:
     """Any text: the record that it holds, None, or a version that is not known."""
 
-    tokens = (b'"offset":', b'"counting":', b'"floor_ms":', b'"bins":{', b'"dark_bins":', b'"processed":', b'"version":1')
+    together = 1
+    tokens = (
+        b'"offset":',
+        b'"counting":',
+        b'"floor_ms":',
+        b'"bins":{',
+        b'"dark_bins":',
+        b'"processed":',
+        b'"version":1',
+    )
     seeds = tuple(msgspec.json.encode(record) for record in (REBUILD, FLOOR, DELIVERED))
 
     def judge(self, data: bytes) -> None:

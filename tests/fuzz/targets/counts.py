@@ -42,6 +42,7 @@ CHANGE = SettingsChange(
 class TARGET:
     """Any bytes: a record of the topic or an error; any records: bins in order, each once, whatever order they are in."""
 
+    together = 1
     tokens = (
         SEPARATOR,
         *(COUNTING.encode(), b'"type":"mark"', b'"type":"frame"', b'"type":"gap"', b'"type":"settings"', b'"cells"'),

@@ -63,7 +63,18 @@ OUTAGE = Outage(
     most_affected=["US"],
     total=542,
     kinds={"app": 0.69},
-    regions=[OutageRegion("US", "open", 1134, AT_MS, 542, AT_MS - 60_000, None, [OPENED.id])],
+    regions=[
+        OutageRegion(
+            region="US",
+            state="open",
+            peak=1134,
+            peak_ms=AT_MS,
+            total=542,
+            opened_ms=AT_MS - 60_000,
+            closed_ms=None,
+            incidents=[OPENED.id],
+        )
+    ],
     time_to_restore_ms=None,
     peak_to_clear_ms=None,
 )
@@ -72,6 +83,7 @@ OUTAGE = Outage(
 class TARGET:
     """Any bytes: an error that names the record, or an alert, and facts that end what lost state has forgotten."""
 
+    together = 1
     tokens = (
         SEPARATOR,
         *(b'"opened"', b'"grew"', b'"held"', b'"resumed"', b'"cleared"', b'"unknown"', b'"open"', b'"sequence":2'),
