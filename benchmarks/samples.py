@@ -45,6 +45,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     flush_s: float | None
     closes: float | None
     close_s: float | None
+    bins: float | None
     reporters: float | None
     cells: float | None
     keys: float | None
@@ -155,6 +156,7 @@ def sample(
         flush_s=total(metrics, "tocsin_count_flush_seconds_sum"),
         closes=total(metrics, "tocsin_detect_bin_close_seconds_count"),
         close_s=total(metrics, "tocsin_detect_bin_close_seconds_sum"),
+        bins=total(metrics, "tocsin_detect_bins_total"),
         reporters=total(metrics, "tocsin_count_reporters"),
         cells=total(metrics, "tocsin_count_cells"),
         keys=total(metrics, "tocsin_detect_keys"),

@@ -167,7 +167,8 @@ def drain(sampler: Sampler, fed_ms: float) -> Metrics:
     while True:
         metrics = sampler.metrics()
         judged_s = [value for _, value in metrics.get("tocsin_detect_judged_seconds", [])]
-        if judged_s and min(judged_s) * 1000 >= fed_ms and not any(sampler.lags(metrics).values()):
+        lags = sampler.lags(metrics)
+        if lags == dict.fromkeys(STAGES, 0) and judged_s and min(judged_s) * 1000 >= fed_ms:
             return metrics
         if time.monotonic() > deadline_s:
             raise WorkerError(f"the last report was not judged within {DRAIN_S:.0f} s")

@@ -17,8 +17,9 @@ from benchmarks.child import in_child
 from benchmarks.deployment import Deployment, bytes_on_disk
 from benchmarks.feed import feed
 from benchmarks.fleet import Fleet
-from benchmarks.samples import Metrics, total
+from benchmarks.samples import Sample, Sampler
 from streams.reportlog import LogRecord
+from streams.worker import STAGES
 
 #: The first seconds are not measured: the workers begin, and every name is new.
 WARM_S, MEASURED_S = 70, 120
@@ -56,9 +57,9 @@ def steady(folder: Path, bootstrap_servers: str, rate: float) -> Steady:
     with deployment.worker() as sampler, ThreadPoolExecutor(1) as pool:
         feeding = pool.submit(in_child, feed, deployment.settings, Fleet(rate, WARM_S + MEASURED_S + 5, 4))
         time.sleep(WARM_S)
-        before, bytes_before, bins_before = sampler.take(), deployment.topic_bytes(), _bins(sampler.metrics())
+        before, bytes_before = _whole(sampler), deployment.topic_bytes()
         time.sleep(MEASURED_S)
-        after, bytes_after, bins_after = sampler.take(), deployment.topic_bytes(), _bins(sampler.metrics())
+        after, bytes_after = _whole(sampler), deployment.topic_bytes()
         feeding.result()
     seconds = after.at_s - before.at_s
     return Steady(
@@ -68,13 +69,16 @@ def steady(folder: Path, bootstrap_servers: str, rate: float) -> Steady:
         rss_bytes={name: max(before.rss_bytes[name], after.rss_bytes[name]) for name in before.rss_bytes},
         written={name: (bytes_after[name] - size) / seconds for name, size in bytes_before.items()},
         flushes=(after.flushes or 0) - (before.flushes or 0),
-        bins=bins_after - bins_before,
+        bins=(after.bins or 0) - (before.bins or 0),
         seconds=seconds,
     )
 
 
-def _bins(metrics: Metrics) -> float:
-    return total(metrics, "tocsin_detect_bins_total") or 0
+def _whole(sampler: Sampler) -> Sample:
+    """Return a sample in which every stage has answered."""
+    while (found := sampler.take()).lag_records.keys() != set(STAGES):
+        time.sleep(1)
+    return found
 
 
 def on_disk(bootstrap_servers: str, compressions: Sequence[str], per_batch: Sequence[int]) -> list[OnDisk]:

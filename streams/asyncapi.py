@@ -10,7 +10,8 @@ from typing import Any
 from streams.events import TICK_KEY
 from streams.fields import SERVICE_PATTERN, whole
 from streams.settings import Settings
-from streams.topics import Topic, Topics, layout
+from streams.topicfindings import Topic
+from streams.topics import Topics, layout
 
 FILE = "asyncapi.yaml"
 REPORTS = "reports.json"

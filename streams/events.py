@@ -290,8 +290,14 @@ def figure(value: float) -> float | None:
 
 
 def instant(time_ms: int) -> str:
-    """Return a time as it is written for people: `2025-05-24T12:02Z`, with seconds only where there are any."""
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    """Return a time as it is written for people: `2025-05-24T12:02Z`, with seconds only where there are any.
+
+    A time that no calendar holds is written as its number.
+    """
+    try:
+        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{time_ms} ms"
     return moment.strftime("%Y-%m-%dT%H:%MZ" if time_ms % MINUTE_MS == 0 else "%Y-%m-%dT%H:%M:%SZ")
 
 

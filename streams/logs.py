@@ -12,9 +12,10 @@ from streams.chunks import UnreadableError
 from streams.publisher import PublishError
 from streams.settings import SettingsError
 from streams.stages import StageError
+from streams.topics import TopicsError
 from streams.transport import PositionLostError
 
-_EXPECTED = (PositionLostError, PublishError, SettingsError, StageError, UnreadableError)
+_EXPECTED = (PositionLostError, PublishError, SettingsError, StageError, TopicsError, UnreadableError)
 
 
 def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 import faust
 import structlog
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, TopicAuthorizationFailedError
 from faust.exceptions import NotReady, ProducerSendError
 
 from streams.metrics import StageMetrics
+from streams.security import Operation, Resource
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,8 @@ class Publisher:
         ------
         PublishError
             If they never can be.
+        MissingRightError
+            If this stage may not write to the topic of one.
         """
         pending = list(records)
         delay_s = _FIRST_DELAY_S
@@ -112,6 +115,9 @@ class Publisher:
         self._metrics.published(Tallies(each.topic for each in records) - Tallies(each.topic for each in failed))
         errors += [result for result in results if isinstance(result, BaseException)]
         for each in errors:
+            if isinstance(each, TopicAuthorizationFailedError):
+                app: Any = self._app  # a StageApp, which this module knows nothing of
+                raise app.lacks(Operation.WRITE, Resource.TOPIC, failed[0].topic) from None
             _raise_unless_passing(each, failed[0])
         if errors:
             log.warning("publishing failed", records=len(failed), error=str(errors[0]) or type(errors[0]).__name__)

@@ -25,6 +25,7 @@ import msgspec
 
 from streams.events import DAY_MS, MINUTE_MS, TICK_KEY
 from streams.partitions import partition_for
+from streams.versions import UNREADABLE
 
 IDLE_MS = 5_000
 #: Window, allowed lateness and two bins of the default settings: after that much silence every window is empty.
@@ -200,7 +201,7 @@ def _log_records(path: Path, lines: Iterable[tuple[int, bytes]], partitions: int
     for number, line in lines:
         try:
             record = _record(_line_decoder.decode(line))
-        except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
+        except (*UNREADABLE, binascii.Error, ValueError) as error:
             raise ReportLogError(f"{path}, line {number}: not a record of a report log: {error}") from error
         if record.partition >= partitions:
             raise ReportLogError(
@@ -261,7 +262,7 @@ def _bare_records(path: Path, lines: Iterable[tuple[int, bytes]], partitions: in
         time_ms: int | None = None
         try:
             report = _bare_decoder.decode(line)
-        except (msgspec.MsgspecError, RecursionError):
+        except UNREADABLE:
             pass
         else:
             key = None if report.reporter is None else report.reporter.encode()

@@ -78,7 +78,7 @@ class Sources:
     def problem(self, *, type: str, loc: Key, msg: str, input: Any, **details: Any) -> str:
         """Return the line about one of pydantic's error details."""
         loc = loc[:-1] if loc[-1] == "[key]" else loc  # what is wrong is the last key itself
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{_quoted(part)}" for part in loc).removeprefix(".")
         source = self._where(loc)
         if type == "extra_forbidden":
             remedy = _suggestion(list(known_keys(self._model)), loc, in_environment=source.startswith("environment"))
@@ -100,6 +100,11 @@ class Sources:
             setters = (loc[:length] for length in range(len(loc), 0, -1) if loc[:length] in self._variables)
             return f"environment variable {self._variables[next(setters)]}"
         return str(self._path) if _holds(self._file, loc) else "default"
+
+
+def _quoted(name: str) -> str:
+    """Return a key, in quotes where it would not be seen or would take several lines."""
+    return name if name and name.isprintable() else json.dumps(name)
 
 
 def _settings_file(path: Path | None) -> Path | None:

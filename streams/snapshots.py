@@ -23,6 +23,9 @@ from streams.settings import SettingsError
 from streams.versions import MESSAGEPACK_STAMP, VersionError, known_version, read
 
 REGIONS_PER_PART = 200
+#: The most that a snapshot may be unpacked to. A real one is a tenth of that at most; what Kafka takes as a record can
+#: be compressed a thousandfold.
+MAX_BYTES = 64 << 20
 
 
 class DetectionChangedError(SettingsError):
@@ -95,11 +98,22 @@ def unpack(key: bytes, value: bytes) -> Snapshot:
     """
     name = repr(key.decode(errors="replace"))
     try:
-        return read(zlib.decompress(value), _decoder, MESSAGEPACK_STAMP, known_version(Snapshot), "baseline")
+        snapshot = read(_decompressed(value), _decoder, MESSAGEPACK_STAMP, known_version(Snapshot), "baseline")
     except VersionError as error:
         raise error.at(name) from None
     except (zlib.error, msgspec.DecodeError) as error:
         raise ValueError(f"baseline {name} cannot be read: {error}") from error
+    if not len(snapshot.regions) == len(snapshot.last_seen_ms) == len(snapshot.incidents):
+        raise ValueError(f"baseline {name} cannot be read: it does not tell of each of its regions")
+    return snapshot
+
+
+def _decompressed(value: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    data = decompressor.decompress(value, MAX_BYTES)
+    if not decompressor.eof:
+        raise zlib.error("cut short" if len(data) < MAX_BYTES else f"it unpacks to more than {MAX_BYTES} bytes")
+    return data
 
 
 def complete(records: Iterable[tuple[bytes, bytes | None]]) -> dict[str, dict[int, list[Snapshot]]]:

@@ -37,6 +37,10 @@ class UnreachableError(TopicsError):
     """No broker answers at the address; trying again later may help."""
 
 
+class RefusedError(UnreachableError):
+    """A broker answers, and does not let us in: somebody has to change something, here or there."""
+
+
 def unreachable(settings: Kafka, error: Exception) -> UnreachableError:
     """Return the error that says which address was tried, and why in vain; `error` is what kafka-python raised."""
     return asyncio.run(unreached(settings, error))
@@ -45,7 +49,7 @@ def unreachable(settings: Kafka, error: Exception) -> UnreachableError:
 async def unreached(settings: Kafka, error: Exception) -> UnreachableError:
     """Do the same where an event loop runs; `error` is what a client of Kafka raised."""
     if (diagnosis := await diagnose(settings)) is not None:
-        return UnreachableError(diagnosis.line)
+        return (RefusedError if diagnosis.refused else UnreachableError)(diagnosis.line)
     reason = "no broker answers" if isinstance(error, KafkaTimeoutError) else str(error)
     return UnreachableError(f"cannot reach Kafka at {settings.bootstrap_servers} (kafka.bootstrap_servers): {reason}")
 
@@ -176,7 +180,14 @@ class Cluster:
             raise TopicsError(f"Kafka at {address} refuses to tell of its topics: {error}") from None
 
     def create(self) -> list[str]:
-        """Create the topics that do not exist and return their names."""
+        """Create the topics that do not exist and return their names.
+
+        Raises
+        ------
+        MissingRightError
+            If the user of the settings may not; it cannot be known then which of the topics it might create.
+        """
+        self.require_rights([Right(Operation.DESCRIBE, Resource.TOPIC, topic.name) for topic in self._wanted])
         existing = set(self._admin.list_topics())
         missing = [topic for topic in self._wanted if topic.name not in existing]
         replication = self._settings.kafka.replication_factor
@@ -190,6 +201,9 @@ class Cluster:
                 self._admin.create_topics(new, wait_for_metadata=True)
         except TopicAlreadyExistsError:
             pass  # somebody else creates them at the same time; `findings` says whether they are alike
+        except TopicAuthorizationFailedError:
+            lacking = [Right(Operation.CREATE, Resource.TOPIC, topic.name) for topic in missing]
+            raise MissingRightError(self._settings.kafka, lacking) from None
         except KafkaError as error:
             raise TopicsError(f"cannot create {', '.join(topic.name for topic in missing)}: {error}") from None
         return [topic.name for topic in missing]

@@ -16,13 +16,20 @@ import faust
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import FetchError, FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.chunks import BatchReader, Chunk
+from streams.security import Operation, Resource
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +105,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._readers: dict[TP, BatchReader] = {}
+
+    @property
+    def _stage_app(self) -> Any:
+        return self.consumer.app  # every app of this transport is a StageApp, which this module knows nothing of
 
     @property
     def in_contact(self) -> bool:
@@ -206,7 +217,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 waiter = fetcher._create_fetch_waiter()
                 await asyncio.wait([waiter], timeout=timeout)
                 if waiter.done():
-                    waiter.result()  # raises what the group cannot go on with, such as a missing right
+                    try:
+                        waiter.result()  # raises what the group cannot go on with
+                    except GroupAuthorizationFailedError:
+                        app = self._stage_app
+                        raise app.lacks(Operation.READ, Resource.GROUP, app.conf.id) from None
                 else:
                     waiter.cancel()
                 chunks = self._ready_chunks(fetcher, active_partitions)
@@ -228,7 +243,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
                 del fetcher._records[key]
                 fetcher._notify(fetcher._wait_consume_future)
             if isinstance(result, FetchError):
-                _raise(tp, result._error)
+                self._raise(tp, result._error)
             if chunk is not None and chunk.end > chunk.start:
                 chunks[tp] = [chunk]
         return chunks
@@ -243,15 +258,16 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         result._update_position()
         return chunk, reader.exhausted
 
-
-def _raise(tp: TP, error: Exception) -> NoReturn:
-    if isinstance(error, OffsetOutOfRangeError):
-        [offset] = error.args[0].values()
-        raise PositionLostError(
-            f"{tp.topic} partition {tp.partition}: the record at offset {offset} is gone, deleted by retention or "
-            "truncated; a start states what is missing as a gap"
-        )
-    raise error
+    def _raise(self, tp: TP, error: Exception) -> NoReturn:
+        if isinstance(error, OffsetOutOfRangeError):
+            [offset] = error.args[0].values()
+            raise PositionLostError(
+                f"{tp.topic} partition {tp.partition}: the record at offset {offset} is gone, deleted by retention or "
+                "truncated; a start states what is missing as a gap"
+            )
+        if isinstance(error, TopicAuthorizationFailedError):
+            raise self._stage_app.lacks(Operation.READ, Resource.TOPIC, tp.topic)
+        raise error
 
 
 class ChunkConsumer(driver.Consumer):
@@ -264,8 +280,12 @@ class ChunkConsumer(driver.Consumer):
 
     @property
     def _stage(self) -> Stage:
-        stage: Stage = self.app.stage  # type: ignore[attr-defined]  # every app of this transport is a StageApp
+        stage: Stage = self._stage_app.stage
         return stage
+
+    @property
+    def _stage_app(self) -> Any:
+        return self.app  # see the thread's
 
     def _new_consumer_thread(self) -> ChunkConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -305,6 +325,8 @@ class ChunkConsumer(driver.Consumer):
                 positions = await self._stage.start(known)
                 self.assignment_number = number
                 await self._thread.call_thread(self._thread.begin, number, positions)
+            except TopicAuthorizationFailedError as error:
+                raise self._stage_app.lacks(Operation.READ, Resource.TOPIC, str(error.args[0])) from None
             except KafkaError as error:
                 log.warning("the stage did not start, trying again", error=str(error) or type(error).__name__)
                 await asyncio.sleep(START_AGAIN_S)

@@ -22,13 +22,14 @@ from typing import IO, Any
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
+from streams.acls import rights
 from streams.app import APPS
 from streams.gathering import Gathering
 from streams.health import HealthServer
 from streams.metrics import ParentMetrics, ProcessMetrics, WorkerMetrics
 from streams.settings import Settings, SettingsError
 from streams.stageapp import StageApp
-from streams.topics import Cluster, TopicsError, UnreachableError
+from streams.topics import Cluster, RefusedError, TopicsError, UnreachableError
 
 log = structlog.get_logger(__name__)
 
@@ -65,11 +66,13 @@ def run_stage(settings: Settings, name: str, listener: socket.socket, *, apply_s
 async def _run_stage(settings: Settings, name: str, listener: socket.socket, *, apply_settings: bool) -> int:
     registry = CollectorRegistry()
     running: list[StageApp] = []
+    refusals: list[str] = []
 
     def troubles() -> list[str]:
-        if not running:
-            return [f"{name}: waiting for Kafka at {settings.kafka.bootstrap_servers}"]
-        return running[0].troubles(time.time())
+        if running:
+            return running[0].troubles(time.time())
+        waiting = f"waiting for Kafka at {settings.kafka.bootstrap_servers}"
+        return [f"{name}: {reason}" for reason in refusals or [waiting]]
 
     WorkerMetrics(registry, name, troubles)
     ProcessMetrics(registry, name)
@@ -80,14 +83,14 @@ async def _run_stage(settings: Settings, name: str, listener: socket.socket, *, 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        if not await _wait_for_cluster(settings, stop):
+        if not await _wait_for_cluster(settings, name, refusals, stop):
             return EXIT_FINE
-    except TopicsError as error:
+        options = {"apply_settings": True} if apply_settings and name == "detect" else {}
+        app = APPS[name](settings, registry, **options)
+    except (SettingsError, TopicsError) as error:
         for line in str(error).splitlines():
             log.error(line)
         return EXIT_SETTINGS
-    options = {"apply_settings": True} if apply_settings and name == "detect" else {}
-    app = APPS[name](settings, registry, **options)
     running.append(app)
     settle_collector()
     return await _run_app(app, stop)
@@ -109,13 +112,18 @@ def settle_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def _wait_for_cluster(settings: Settings, stop: asyncio.Event) -> bool:
-    """Return True once the cluster answers and its topics fit, False if told to stop before."""
+async def _wait_for_cluster(settings: Settings, name: str, refusals: list[str], stop: asyncio.Event) -> bool:
+    """Return True once the cluster answers and its topics fit, False if told to stop before.
+
+    Meanwhile `refusals` says why brokers that answer do not let the stage in. It goes on trying then too, as rotated
+    passwords and new certificates, here and there, do not arrive at the same moment.
+    """
     delay_s = _FIRST_DELAY_S
     while not stop.is_set():
         try:
-            await asyncio.to_thread(_check_topics, settings)
+            await asyncio.to_thread(_check_topics, settings, name)
         except UnreachableError as error:
+            refusals[:] = [str(error)] if isinstance(error, RefusedError) else []
             log.warning(str(error), next_try_s=delay_s)
             try:
                 await asyncio.wait_for(stop.wait(), delay_s)
@@ -126,8 +134,9 @@ async def _wait_for_cluster(settings: Settings, stop: asyncio.Event) -> bool:
     return False
 
 
-def _check_topics(settings: Settings) -> None:
+def _check_topics(settings: Settings, name: str) -> None:
     with Cluster(settings) as cluster:
+        cluster.require_rights(rights(name, settings), name)
         findings = list(cluster.findings())
     if findings:
         raise TopicsError("\n".join(findings))

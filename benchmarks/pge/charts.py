@@ -48,11 +48,12 @@ def draw_lateness(reports: Reports, allowed_s: Sequence[int], file: Path) -> Non
     """Write the chart of how long after their start outages were first seen, by kind."""
     with _drawn(file, (8.5, 4.2), "How long after its start an outage was first seen, October 2019") as figure:
         axes = figure.add_subplot()
+        shares = np.linspace(0, 100, 401)
         kinds = [kind for kind, _ in Counter(reports.kind.tolist()).most_common(len(_LINES))]
         for kind, (colour, style) in zip(kinds, _LINES, strict=False):
-            late_s = np.sort(reports.late_s[reports.kind == kind])
-            share = 100 * np.arange(1, len(late_s) + 1) / len(late_s)
-            axes.step(late_s, share, where="post", color=colour, linestyle=style, label=f"{kind} ({len(late_s):,})")
+            late_s = reports.late_s[reports.kind == kind]
+            reached_s = np.percentile(late_s, shares)
+            axes.plot(reached_s, shares, color=colour, linestyle=style, label=f"{kind} ({len(late_s):,})")
         axes.axvspan(60, allowed_s[-1], color=_INK, alpha=0.13, linewidth=0)
         axes.text(66, 91, f"allowed lateness takes\n{duration(allowed_s[-1] * 1000)} at most", color=_INK)
         axes.set(xscale="log", xlim=(60, 14 * 86_400), ylim=(0, 100))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,29 +19,33 @@ from tests.fuzz.target import SHARES, target
 
 ALL_INPUTS = 10_000_000
 FOLDER = Path("fuzz-findings")
+#: How the variables begin that would decide what a settings file means.
+SETTINGS = ("TOCSIN_", "KAFKA_")
+#: Files that are written anew for each input need not reach a disk.
+MEMORY = Path("/dev/shm")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Fuzz the targets, print a table and return 1 if anything was found."""
     options = _options(arguments)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    for variable in [name for name in os.environ if name.startswith(SETTINGS)]:
+        del os.environ[variable]
     if options.replay is not None:
         target(options.target).judge(options.replay.read_bytes())
-        print(f"{options.target}: nothing is wrong with {options.replay}")
+        _say(f"{options.target}: nothing is wrong with {options.replay}")
         return 0
     if options.child:
         _child(options)
         return 0
     if options.engine == "coverage" and not engines.has_coverage():
-        print("atheris is not installed (for Linux only): trying at random", file=sys.stderr)
+        sys.stderr.write("atheris is not installed (it is for Linux only): trying at random\n")
         options.engine = "random"
     shares = {options.target: 100} if options.target else SHARES
-    print(f"{'target':<12}{'inputs':>12}{'seconds':>9}{'inputs/s':>10}{'max RSS':>10}  findings", flush=True)
+    _say(f"{'target':<12}{'inputs':>12}{'seconds':>9}{'inputs/s':>10}{'max RSS':>10}  findings")
     with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(pool.map(lambda name: _told(name, shares[name], options), shares))
-    total = sum(outcome.inputs for outcome in outcomes)
+        outcomes = list(pool.map(lambda name: _fuzzed(name, shares[name], options), shares))
     found = [outcome for outcome in outcomes if outcome.trace]
-    print(f"{'all':<12}{total:>12,}{'':>29}  {len(found)}")
+    _say(f"{'all':<12}{sum(outcome.inputs for outcome in outcomes):>12,}{'':>29}  {len(found)}")
     return 1 if found else 0
 
 
@@ -54,39 +60,48 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where findings are saved (default: %(default)s)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="judge this one input of --target, and raise")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.replay is not None and options.target is None:
+        parser.error("--replay needs the --target that the input is for")
+    return options
 
 
-def _told(name: str, share: int, options: argparse.Namespace) -> Outcome:
+def _fuzzed(name: str, share: int, options: argparse.Namespace) -> Outcome:
     """Fuzz a target in a process of its own and print the line about it."""
     command = [sys.executable, "-m", "tests.fuzz", "--child", "--target", name, "--engine", options.engine]
     command += ["--inputs", str(options.inputs * share // 100), "--seconds", str(options.seconds)]
     command += ["--seed", str(options.seed), "--folder", str(options.folder)]
-    ended = subprocess.run(command, capture_output=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as scratch:
+        environment = {**os.environ, "TMPDIR": scratch}
+        ended = subprocess.run(command, capture_output=True, check=False, env=environment)
     try:
         outcome = msgspec.json.decode(ended.stdout.splitlines()[-1], type=Outcome)
     except (IndexError, msgspec.DecodeError):
-        # a crash of the interpreter, a time-out or too much memory: the engine says where it has saved the input
+        # the interpreter has crashed, or an input takes too long or too much memory: atheris says where it has saved it
         trace = ended.stderr.decode(errors="replace")[-4000:]
         outcome = Outcome(target=name, trace=f"the process has ended with {ended.returncode}\n{trace}")
     rate = outcome.inputs / max(outcome.seconds, 1e-9)
     line = f"{name:<12}{outcome.inputs:>12,}{outcome.seconds:>9.0f}{rate:>10,.0f}{outcome.max_rss_mb:>7.0f} MB"
-    print(f"{line}  {int(bool(outcome.trace))}", flush=True)
+    _say(f"{line}  {int(bool(outcome.trace))}")
     if outcome.trace:
-        print(outcome.trace)
-        print(f"again: python -m tests.fuzz --target {name} --replay {outcome.finding or options.folder}", flush=True)
+        _say(outcome.trace)
+        _say(f"again: python -m tests.fuzz --target {name} --replay {outcome.finding or 'the file named above'}")
     return outcome
 
 
 def _child(options: argparse.Namespace) -> None:
     def tell(outcome: Outcome) -> None:
-        sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
-        sys.stdout.flush()
+        _say(msgspec.json.encode(outcome).decode())
 
-    limits = options.inputs, options.seconds, options.seed, options.folder
     if options.engine == "coverage":
-        engines.by_coverage(options.target, *limits, tell)
-    tell(engines.at_random(options.target, *limits))
+        engines.by_coverage(options.target, options.inputs, options.seconds, options.seed, options.folder, tell)
+    else:
+        tell(engines.at_random(options.target, options.inputs, options.seconds, options.seed, options.folder))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

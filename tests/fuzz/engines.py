@@ -67,7 +67,8 @@ def by_coverage(
             return bytes(atheris.Mutate(data, longest))
         return mutator.mutate(data, random, longest) or b"\0"
 
-    corpus = Path(tempfile.mkdtemp(prefix="corpus-", dir=folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = Path(tempfile.mkdtemp(prefix="corpus-"))
     for number, data in enumerate(chosen.seeds):
         (corpus / f"seed-{number}").write_bytes(data)
     options = {

@@ -73,6 +73,8 @@ class Judge:
 
     def judge(self, inputs: Sequence[bytes]) -> None:
         """Judge some inputs together, but no more than are asked for; each counts."""
+        if self.outcome.finding is not None:
+            return
         inputs = inputs[: self._inputs - self.outcome.inputs]
         self.outcome.inputs += len(inputs)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, cast
 
 #: Separates the records of an input that stands for several.
@@ -46,10 +45,10 @@ class Target(Protocol):
 
 
 def target(name: str) -> Target:
-    """Return a target by its name, or one of one's own as `module:class`."""
+    """Return a target by the name of its module here, or one of one's own as `module:class`."""
     module, _, attribute = name.partition(":")
     found = importlib.import_module(module if attribute else f"tests.fuzz.targets.{name}")
-    return cast("Target", getattr(found, attribute or "TARGET")())
+    return cast("Target", getattr(found, attribute or "Target")())
 
 
 def parts(data: bytes) -> list[bytes]:
@@ -57,7 +56,12 @@ def parts(data: bytes) -> list[bytes]:
     return data.split(SEPARATOR)
 
 
+def require(says: str, error: Exception) -> None:
+    """Raise an AssertionError unless an error says something; `says` must be part of it."""
+    if not str(error) or says not in str(error):
+        raise AssertionError(f"{str(error)!r} does not say {says!r}") from error
+
+
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder for files that are written anew for each input; in memory where there is such a place."""
-    memory = Path("/dev/shm")
-    return tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None)
+    """Return a folder for files that are written anew for each input."""
+    return tempfile.TemporaryDirectory(prefix="fuzz-")

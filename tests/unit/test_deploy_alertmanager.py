@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.loopback import answers, free_port
+from tests.support.loopback import free_port, running
 from tests.support.programs import program
 from tests.support.promql import ROOT, alerts
 from tests.support.waiting import until
@@ -114,16 +114,8 @@ def running_alertmanager(folder: Path) -> Iterator[str]:
     config["route"]["group_wait"] = "0s"
     file = folder / "alertmanager.yml"
     file.write_text(yaml.safe_dump(config))
-    port = free_port()
+    address = f"127.0.0.1:{free_port()}"
     options = [f"--config.file={file}", f"--storage.path={folder}", "--cluster.listen-address="]
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program("alertmanager"), *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
-        )
-        try:
-            until(lambda: answers(f"{address}/-/ready"), f"Alertmanager is ready; see {log.name}")
-            yield address
-        finally:
-            process.terminate()
-            process.wait()
+    command = [program("alertmanager"), *options, f"--web.listen-address={address}"]
+    with running(command, f"http://{address}/-/ready", folder / "log"):
+        yield f"http://{address}"

@@ -114,6 +114,7 @@ def test_base64_in_a_log_stands_for_bytes_that_json_cannot_hold(tmp_path: Path) 
         '{"timestamp_ms": 1, "partition": 0, "key": null, "value_base64": "?"}',
         '{"timestamp_ms": 1, "partition": 0, "key": null, "value": {}, "offset": 3}',
         '{"timestamp_ms": 1, "partition": 4, "key": null, "value": {}}',
+        '{"timestamp_ms": 1, "partition": 0, "key": null, "value": ' + "[" * 100_000,
         VALUE.decode(),
     ],
 )
@@ -187,12 +188,13 @@ def test_what_is_not_a_report_takes_the_append_time_of_the_line_before_and_at_th
     tmp_path: Path,
 ) -> None:
     later = VALUE.replace(b"07.120Z", b"09.000Z")
-    path = bare_file(tmp_path, b"not json", VALUE, b'{"time": "yesterday"}', b"[1]", later)
+    path = bare_file(tmp_path, b"not json", VALUE, b'{"time": "yesterday"}', b"[1]", b'{"time": "\xc3"}', later)
     assert [(record.timestamp_ms - T, record.value) for record in reports_of(list(read(path)))] == [
         (7120, b"not json"),
         (7120, VALUE),
         (7120, b'{"time": "yesterday"}'),
         (7120, b"[1]"),
+        (7120, b'{"time": "\xc3"}'),
         (9000, later),
     ]
 

@@ -203,6 +203,11 @@ class TestUnknownKeys:
         Path("tocsin.toml").write_text("[[policy]]\nraise_over = 3\n")
         assert problems() == ["policy[0].raise_over = 3 (tocsin.toml): unknown key, did you mean policy[].raise_above?"]
 
+    @pytest.mark.parametrize("key", [r'"\n\n"', '""'])
+    def test_that_would_not_be_seen_is_shown_in_quotes(self, key: str) -> None:
+        Path("tocsin.toml").write_text(f"{key} = 1\n")
+        assert problems() == [f"{key} = 1 (tocsin.toml): unknown key; tocsin.example.toml lists the known ones"]
+
     @pytest.mark.parametrize("variable", ["TOCSIN_KAFKA_PREFIX", "TOCSIN_KAFKA__PREFIXX"])
     def test_an_unknown_variable_is_told_the_nearest_variable(
         self, monkeypatch: pytest.MonkeyPatch, variable: str

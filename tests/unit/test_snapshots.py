@@ -9,7 +9,7 @@ from streams.events import SENSOR
 from streams.incidents import Ongoing
 from streams.outages import Ledger
 from streams.sensor import Sensor
-from streams.snapshots import Packed, Snapshot, SnapshotBook, complete, pack, unpack
+from streams.snapshots import MAX_BYTES, Packed, Snapshot, SnapshotBook, complete, pack, unpack
 
 BIN_MS = 60_000
 BORN_MS = 100 * BIN_MS
@@ -53,6 +53,9 @@ def test_a_snapshot_is_a_record_under_service_bin_and_part_and_comes_back_as_it_
         (b"{}", "cannot be read"),
         (zlib.compress(b"{}"), "cannot be read"),
         (zlib.compress(msgspec.msgpack.encode({"version": 1})), "missing required field"),
+        (pack(snapshot()).value[:-5], "cut short"),
+        (zlib.compress(bytes(MAX_BYTES + 1)), "unpacks to more than 67108864 bytes"),
+        (pack(msgspec.structs.replace(snapshot(), last_seen_ms=[])).value, "does not tell of each of its regions"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_an_error_that_names_it(value: bytes, message: str) -> None:

@@ -11,7 +11,7 @@ from streams.orphans import Orphans
 from streams.settings import Settings
 from streams.stages import StageError, reading
 from streams.versions import VersionError
-from tests.fuzz.target import SEPARATOR, parts
+from tests.fuzz.target import SEPARATOR, parts, require
 
 SETTINGS = Settings()
 AT_MS = 1_748_090_580_000
@@ -80,7 +80,7 @@ OUTAGE = Outage(
 )
 
 
-class TARGET:
+class Target:
     """Any bytes: an error that names the record, or an alert, and facts that end what lost state has forgotten."""
 
     together = 1
@@ -103,7 +103,7 @@ class TARGET:
                     incident = decode(value, Incident)
                     due = alert(incident, SETTINGS)
             except (StageError, VersionError) as error:
-                assert f"offset {offset}" in str(error)
+                require(f"offset {offset}", error)
                 continue
             assert (due is None) == (incident.transition in ("held", "resumed"))
             assert decode(encode(incident), Incident) == incident, "not read back as it was written"
@@ -116,5 +116,5 @@ class TARGET:
         judgement = Judgement(AT_MS)
         orphans.settle(judgement, AT_MS + 60_000, Detection(SETTINGS, {}))
         for fact in judgement.facts:
-            kind = {"incidents": Incident, "outages": Outage}[fact.topic]
-            assert decode(fact.value, kind).state == "unknown"  # type: ignore[type-var]  # one of the two
+            ended = decode(fact.value, Incident) if fact.topic == "incidents" else decode(fact.value, Outage)
+            assert ended.state == "unknown"

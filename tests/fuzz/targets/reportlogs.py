@@ -6,7 +6,7 @@ from pathlib import Path
 
 from streams.events import TICK_KEY
 from streams.reportlog import LogRecord, ReportLogError, read, write
-from tests.fuzz.target import scratch
+from tests.fuzz.target import require, scratch
 
 PARTITIONS = 4
 #: An input whose first byte is this is compressed data, as it is.
@@ -24,7 +24,7 @@ not a report
 """
 
 
-class TARGET:
+class Target:
     """Any bytes: an error that names the file, or records that are read back as they were written."""
 
     together = 1
@@ -60,7 +60,7 @@ class TARGET:
                 if len(records) == 100:
                     break  # the ticks of a long pause
         except ReportLogError as error:
-            assert path.name in str(error)
+            require(path.name, error)
         assert all(0 <= record.partition < PARTITIONS for record in records)
         if records:
             write(self._path, records)
