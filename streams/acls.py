@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from enum import StrEnum
 from itertools import groupby
 
 from streams.security import Operation, Resource, Right
@@ -12,40 +14,55 @@ from streams.topics import Topics, layout
 _READ, _WRITE, _CREATE = Operation.READ, Operation.WRITE, Operation.CREATE
 _LOOK = (Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS)
 
-#: What each role is for.
-ROLES = {
-    "count": "tocsin worker count",
-    "detect": "tocsin worker detect",
-    "notify": "tocsin worker notify",
-    "topics": "tocsin topics create and check",
-    "produce": "tocsin produce and simulate",
-    "backfill": "tocsin backfill",
-    "read": "tocsin incidents, export, dlq list and dlq show",
-    "redrive": "tocsin dlq redrive",
+
+class Role(StrEnum):
+    """The parts of Tocsin that a cluster may be told apart as users."""
+
+    COUNT = "count"
+    DETECT = "detect"
+    NOTIFY = "notify"
+    TOPICS = "topics"
+    PRODUCE = "produce"
+    BACKFILL = "backfill"
+    READ = "read"
+    REDRIVE = "redrive"
+
+
+#: What runs in each role.
+PURPOSES = {
+    Role.COUNT: "tocsin worker count",
+    Role.DETECT: "tocsin worker detect",
+    Role.NOTIFY: "tocsin worker notify",
+    Role.TOPICS: "tocsin topics create and check",
+    Role.PRODUCE: "tocsin produce and simulate",
+    Role.BACKFILL: "tocsin backfill",
+    Role.READ: "tocsin incidents, export, dlq list and dlq show",
+    Role.REDRIVE: "tocsin dlq redrive",
 }
+_STAGES = {Role.COUNT, Role.DETECT, Role.NOTIFY}
 
 
-def rights(role: str, settings: Settings) -> list[Right]:
+def rights(role: Role, settings: Settings) -> list[Right]:
     """Return what a role has to be allowed, resource by resource.
 
     Parameters
     ----------
     role
-        One of `ROLES`.
+        What runs.
     settings
         The deployment's settings, which name the topics.
     """
     topics = Topics(settings.kafka.prefix)
     everything = [topic.name for topic in layout(settings)]
     # the operations by topic; whoever reads or writes may also describe
-    uses: dict[str, dict[str, tuple[Operation, ...]]] = {
-        "count": {
+    uses: dict[Role, dict[str, tuple[Operation, ...]]] = {
+        Role.COUNT: {
             # the stage writes ticks to where it reads from
             topics.reports: (_READ, _WRITE) if settings.kafka.clock == "broker" else (_READ,),
             topics.dead_letters: (_WRITE,),
             topics.counts: (_WRITE,),
         },
-        "detect": {
+        Role.DETECT: {
             # it writes to where it reads from what --apply-settings has begun
             topics.counts: (_READ, _WRITE),
             topics.baselines: (_READ, _WRITE),
@@ -54,31 +71,39 @@ def rights(role: str, settings: Settings) -> list[Right]:
             topics.outages: (_READ, _WRITE),
             topics.levels: (_WRITE,),
         },
-        "notify": {topics.incidents: (_READ,), topics.alerts: (_WRITE,)},
-        "topics": dict.fromkeys(everything, (_CREATE,)),
-        "produce": {topics.reports: (_WRITE,)},
-        "backfill": {topics.baselines: (_READ, _WRITE)},
-        "read": dict.fromkeys((topics.reports, topics.dead_letters, topics.incidents), (_READ,)),
-        "redrive": dict.fromkeys((topics.reports, topics.dead_letters), (_READ, _WRITE)),
+        Role.NOTIFY: {topics.incidents: (_READ,), topics.alerts: (_WRITE,)},
+        Role.TOPICS: dict.fromkeys(everything, (_CREATE,)),
+        Role.PRODUCE: {topics.reports: (_WRITE,)},
+        Role.BACKFILL: {topics.baselines: (_READ, _WRITE)},
+        Role.READ: dict.fromkeys((topics.reports, topics.dead_letters, topics.incidents), (_READ,)),
+        Role.REDRIVE: dict.fromkeys((topics.reports, topics.dead_letters), (_READ, _WRITE)),
     }
     used = uses[role]
     # workers compare all topics with what they should be, commands those that they use
-    looked_at = everything if role in ("count", "detect", "notify", "topics") else list(used)
+    looked_at = everything if role in _STAGES | {Role.TOPICS} else list(used)
     found = [
         Right(operation, Resource.TOPIC, name)
         for name in looked_at
         for operation in (*used.get(name, ()), *_looks(used.get(name, ())))
     ]
-    if role in ("count", "detect", "notify"):
+    if role in _STAGES:
         found.append(Right(_READ, Resource.GROUP, f"{settings.kafka.prefix}-{role}"))
     return found
 
 
-def commands(role: str, settings: Settings, principal: str) -> Iterator[str]:
-    """Yield the command lines that allow a principal, such as `User:tocsin`, all that a role needs."""
+def by_operations(role: Role, settings: Settings) -> dict[tuple[Resource, tuple[Operation, ...]], list[str]]:
+    """Return the same as names of resources, by their kind and what has to be allowed on each of them."""
+    found: dict[tuple[Resource, tuple[Operation, ...]], list[str]] = {}
     for (resource, name), same in groupby(rights(role, settings), key=lambda each: (each.resource, each.name)):
-        operations = " ".join(f"--operation {each.operation}" for each in same)
-        yield f"kafka-acls.sh --add --allow-principal {principal} {operations} --{resource} {name}"
+        found.setdefault((resource, tuple(each.operation for each in same)), []).append(name)
+    return found
+
+
+def commands(role: Role, settings: Settings, principal: str) -> Iterator[str]:
+    """Yield the command lines that allow a principal, such as `User:tocsin`, all that a role needs."""
+    for (resource, operations), names in by_operations(role, settings).items():
+        what = [*(f"--operation {operation}" for operation in operations), *(f"--{resource} {name}" for name in names)]
+        yield f"kafka-acls.sh --add --allow-principal {shlex.quote(principal)} {' '.join(what)}"
 
 
 def _looks(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:

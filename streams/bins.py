@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.counting import REPORTS, CountingChangedError
-from streams.events import SENSOR, CountsRecord, Frame, Gap, Mark
+from streams.events import SENSOR, CountsRecord, Frame, Gap, Mark, SettingsChange
 from streams.settings import Settings
 
 
@@ -105,6 +105,8 @@ class BinMerger:
         ------
         CountingChangedError
             If the record was counted under other settings.
+        ValueError
+            If no source can state that.
         """
         self._position = offset + 1
         if record.counting != self._settings.counting:
@@ -113,6 +115,8 @@ class BinMerger:
                 f"{self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
                 "topic; drain to a new kafka.prefix to change them"
             )
+        if not isinstance(record, SettingsChange) and not 0 <= record.source < self._sources:
+            raise ValueError(f"it is of source {record.source}, but there are {self._sources}")
         match record:
             case Frame():
                 self._merge(offset, record)
@@ -187,6 +191,8 @@ class BinMerger:
 
     def _merge(self, offset: int, frame: Frame) -> None:
         for cell in frame.cells:
+            if cell.bin_ms % self._bin_ms:
+                raise ValueError(f"no bin begins at {cell.bin_ms} ms")
             if self.next_ms is not None and cell.bin_ms < self.next_ms:
                 continue
             open_bin = self._open.get(cell.bin_ms)

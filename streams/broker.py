@@ -320,8 +320,9 @@ def _server_properties(node: _Node, nodes: Sequence[_Node], listeners: Mapping[s
 
 
 def _escape(value: str) -> str:
-    """Return a value as a Java properties file holds it."""
-    return value.replace("\\", "\\\\").replace("\n", "\\n")
+    """Return a value as a Java properties file holds it, which is in ISO 8859-1."""
+    escaped = value.replace("\\", "\\\\").replace("\n", "\\n")
+    return "".join(each if each.isascii() else f"\\u{ord(each):04x}" for each in escaped)
 
 
 def _java() -> Path:

@@ -22,7 +22,7 @@ from typing import IO, Any
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
-from streams.acls import rights
+from streams.acls import Role, rights
 from streams.app import APPS
 from streams.gathering import Gathering
 from streams.health import HealthServer
@@ -136,7 +136,7 @@ async def _wait_for_cluster(settings: Settings, name: str, refusals: list[str], 
 
 def _check_topics(settings: Settings, name: str) -> None:
     with Cluster(settings) as cluster:
-        cluster.require_rights(rights(name, settings), name)
+        cluster.require_rights(rights(Role(name), settings), name)
         findings = list(cluster.findings())
     if findings:
         raise TopicsError("\n".join(findings))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from streams.acls import PURPOSES, Role, commands
 from streams.cli.context import ExitCode, Options
 from streams.topicfindings import Severity
 from streams.topics import Cluster
@@ -58,3 +59,22 @@ def check(
         )
     if musts or (found and strict):
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+@topics.command()
+def acls(
+    ctx: typer.Context,
+    role: Annotated[Role | None, typer.Argument(help="What is to run there; all if none.")] = None,
+    principal: Annotated[
+        str | None, typer.Option(metavar="TYPE:NAME", help="Who is to be allowed; User:tocsin-ROLE if nobody is named.")
+    ] = None,
+) -> None:
+    """Print the commands that allow what runs here, on a cluster that asks, the least that it needs.
+
+    They take the address of the cluster and the file with the administrator's settings behind them.
+    """
+    options: Options = ctx.obj
+    for each in [role] if role else Role:
+        typer.echo(f"# {each}: {PURPOSES[each]}")
+        for line in commands(each, options.settings, principal or f"User:tocsin-{each}"):
+            typer.echo(line)

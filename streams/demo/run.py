@@ -42,6 +42,20 @@ _MARGIN_MS = 15 * MINUTE_MS
 #: How long the workers may say nothing.
 _PATIENCE_S = 60.0
 _FRAME_S = 0.1
+#: What the user's own cluster may ask for and an embedded Kafka does not.
+_SECURITY = [
+    f"kafka.{key}"
+    for key in (
+        "sasl_username",
+        "sasl_password",
+        "sasl_password_file",
+        "ca_file",
+        "certificate_file",
+        "key_file",
+        "key_password",
+        "key_password_file",
+    )
+]
 _LOG_LINES_SHOWN = 15
 
 
@@ -95,7 +109,7 @@ def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bo
             prefix = "tocsin-demo"
         else:
             address, prefix = bootstrap_servers, f"tocsin-demo.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        deployment = _deployment(configure, scenario, address, prefix)
+        deployment = _deployment(configure, scenario, address, prefix, secured=bootstrap_servers is not None)
         settings = deployment.settings
         with _step(console, f"creating the topics {prefix}.* and teaching the usual levels"):
             with Cluster(settings) as cluster:
@@ -115,7 +129,7 @@ def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bo
         console.print("no outage")
 
 
-def _deployment(configure: Configure, scenario: Scenario, address: str, prefix: str) -> Deployment:
+def _deployment(configure: Configure, scenario: Scenario, address: str, prefix: str, *, secured: bool) -> Deployment:
     own = {
         "kafka.bootstrap_servers": address,
         "kafka.prefix": prefix,
@@ -123,6 +137,8 @@ def _deployment(configure: Configure, scenario: Scenario, address: str, prefix: 
         "kafka.counts_partitions": "2",
         "count.flush_s": "0.25",  # half a simulated minute
     }
+    if not secured:
+        own |= dict.fromkeys(_SECURITY, "") | {"kafka.security_protocol": "PLAINTEXT"}
     return configure(own | scenario.advice(configure(own).settings))
 
 

@@ -148,7 +148,8 @@ class DetectStage:
                     f"{chunk.tp.topic} partition {chunk.tp.partition} offset {offset} is no frame, mark, gap or change "
                     f"of settings: {error}"
                 ) from error
-            partition.merger.add(offset, record)
+            with reading(f"{chunk.tp.topic} partition {chunk.tp.partition} offset {offset}"):
+                partition.merger.add(offset, record)
             if isinstance(record, SettingsChange):
                 self._change(chunk.tp, partition, record)
             for bin_ in partition.merger.complete():

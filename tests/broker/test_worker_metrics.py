@@ -117,7 +117,7 @@ def parent(broker: EmbeddedBroker, tmp_path_factory: pytest.TempPathFactory) -> 
             return judged == [last_ms / 1000] * PARTITIONS and told == 1 and running.get("/readyz")[0] == 200
 
         try:
-            until(done, "all bins judged and the incident told", 60)
+            until(done, "all bins judged and the incident told", 150)
             yield running
         finally:
             for each in [*running.process.children(), running.process]:
@@ -181,14 +181,14 @@ def test_a_killed_stage_is_down_and_started_again_and_nothing_is_left_of_a_kille
     assert (status, lines) == (503, "detect: the process does not answer\n")
     assert parent.get("/livez") == (200, "alive\n")
 
-    until(lambda: parent.series()['tocsin_stage_up{stage="detect"}'] == 1, "detect is up again")
+    until(lambda: parent.series()['tocsin_stage_up{stage="detect"}'] == 1, "detect is up again", 60)
     found = parent.series()
     assert found['tocsin_stage_restarts_total{stage="detect"}'] == 1
     assert found['tocsin_stage_restarts_total{stage="count"}'] == 0
-    until(lambda: parent.get("/readyz")[0] == 200, "detect is ready again")
+    until(lambda: parent.get("/readyz")[0] == 200, "detect is ready again", 60)
 
     children = parent.process.children()
     assert len(list(parent.temporary.glob("tocsin-worker-*/*"))) == len(STAGES)
     parent.process.kill()
-    until(lambda: all(has_ended(each) for each in children), "the stages have ended")
+    until(lambda: all(has_ended(each) for each in children), "the stages have ended", 60)
     assert list(parent.temporary.iterdir()) == []

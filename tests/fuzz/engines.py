@@ -18,7 +18,7 @@ from tests.fuzz.target import target
 MAX_BYTES = 80_000
 #: Of a hundred inputs so many are left to the fuzzer's own mutations.
 OWN_MUTATIONS = 20
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 RSS_LIMIT_MB = 2000
 
 

@@ -12,14 +12,14 @@ SEPARATOR = b"\x1e\x00"
 
 #: The targets, and how many of a hundred inputs are for each.
 SHARES = {
-    "reports": 20,
-    "counts": 20,
+    "reports": 25,
+    "counts": 15,
+    "snapshots": 12,
     "incidents": 15,
-    "snapshots": 15,
     "commits": 20,
+    "tables": 6,
     "reportlogs": 4,
-    "settings": 2,
-    "tables": 4,
+    "settings": 3,
 }
 
 

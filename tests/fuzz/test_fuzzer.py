@@ -83,7 +83,7 @@ def test_a_finding_ends_the_command_with_1_and_names_the_command_that_shows_it_a
 def test_without_a_finding_the_command_ends_with_0_after_exactly_as_many_inputs_as_asked_for(
     engine: str, tmp_path: Path
 ) -> None:
-    ended = fuzz("--target", "commits", "--engine", engine, "--inputs", "2345", "--folder", str(tmp_path))
+    ended = fuzz("--target", f"{PLANTED}:Quiet", "--engine", engine, "--inputs", "2345", "--folder", str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     assert "all                2,345" in ended.stdout
 

@@ -1,4 +1,4 @@
-"""Targets for the tests of the fuzzer itself: two with a planted bug, and one that looks on."""
+"""Targets for the tests of the fuzzer itself: two with a planted bug, and two that only look on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ class Crashing:
     def judge(self, data: bytes) -> None:
         if data != self.seeds[0]:
             os.abort()
+
+
+class Quiet:
+    """Finds nothing."""
+
+    together = 10
+    tokens = ()
+    seeds = (b"[1, 2]",)
+
+    def judge(self, data: bytes) -> None:
+        pass
 
 
 class Noting:

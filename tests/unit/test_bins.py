@@ -169,8 +169,20 @@ def test_records_counted_under_other_settings_are_refused() -> None:
     other = SETTINGS.model_copy(update={"count": Count(bin_s=30)})
     for record in (frame(0, 0, 1), mark(0, 0), gap(0, 0, 1)):
         record.counting = other.counting
-        with pytest.raises(CountingChangedError, match=rf"source 0 .* {other.counting}.* {SETTINGS.counting}"):
+        with pytest.raises(CountingChangedError, match=rf"offset 0 .* {other.counting}.* {SETTINGS.counting}"):
             BinMerger(SETTINGS).add(0, record)
+
+
+@pytest.mark.parametrize("record", [mark(2, 0), gap(-1, 0, 1), frame(7, 0, 1)])
+def test_what_is_of_a_source_that_does_not_exist_is_refused(record: CountsRecord) -> None:
+    with pytest.raises(ValueError, match=r"of source (2|-1|7), but there are 2"):
+        BinMerger(SETTINGS).add(0, record)
+
+
+def test_a_cell_of_a_bin_that_does_not_exist_is_refused() -> None:
+    between = Cell("x", "US", "app", start_ms(0) + 5, 1)
+    with pytest.raises(ValueError, match=f"no bin begins at {between.bin_ms} ms"):
+        BinMerger(SETTINGS).add(0, Frame(counting=SETTINGS.counting, source=0, cells=[between]))
 
 
 # Rebuild points

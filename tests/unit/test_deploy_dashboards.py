@@ -67,9 +67,9 @@ def test_every_variable_that_is_used_is_there_and_the_other_way_round(file: Path
 
 
 @every_dashboard
-def test_open_incidents_are_annotations(file: Path) -> None:
+def test_open_incidents_are_annotations_while_they_are_held_too(file: Path) -> None:
     (annotation,) = dashboard(file)["annotations"]["list"]
-    assert 'tocsin_state{state="open"' in annotation["expr"]
+    assert 'tocsin_state{state=~"open|held"' in annotation["expr"]
     assert annotation["titleFormat"] == "{{service}} {{region}}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from streams.bins import BinMerger
-from streams.counting import CountingChangedError
 from streams.events import SENSOR, Cell, Frame, Gap, Mark, SettingsChange, decode_counts, encode
 from streams.inforce import InForce
 from streams.settings import Count, Kafka, Settings, SettingsError
@@ -68,7 +67,7 @@ class Target:
                 merger.add(offset, record)
                 if isinstance(record, SettingsChange):
                     in_force.change(record, merger.next_ms)
-            except (msgspec.DecodeError, VersionError, CountingChangedError, SettingsError) as error:
+            except (msgspec.DecodeError, ValueError, VersionError, SettingsError) as error:
                 require("", error)
                 continue
             for bin_ in merger.complete():

@@ -94,6 +94,9 @@ class Target:
         SEPARATOR.join([encode(OPENED), encode(OUTAGE), encode(CLEARED)]),
     )
 
+    def __init__(self) -> None:
+        self._empty = Detection(SETTINGS, {})
+
     def judge(self, data: bytes) -> None:
         """Read the records of `data` in both ways."""
         values = parts(data)
@@ -114,7 +117,7 @@ class Target:
         except (StageError, VersionError):
             return
         judgement = Judgement(AT_MS)
-        orphans.settle(judgement, AT_MS + 60_000, Detection(SETTINGS, {}))
+        orphans.settle(judgement, AT_MS + 60_000, self._empty)
         for fact in judgement.facts:
             ended = decode(fact.value, Incident) if fact.topic == "incidents" else decode(fact.value, Outage)
             assert ended.state == "unknown"
