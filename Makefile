@@ -61,6 +61,8 @@ lock: $(INSTALLED) ## Bring the lock files up to date with pyproject.toml and th
 	  --extra embedded --group dev --output-file requirements.lock pyproject.toml
 	grep --only-matching '^uv==[^ ]*' requirements.lock | $(UV) pip compile --quiet --universal --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --output-file requirements-uv.lock -
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --group fuzz --output-file requirements-fuzz.lock
 

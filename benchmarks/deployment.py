@@ -50,7 +50,7 @@ class Deployment:
             "worker": {"http_port": _free_port()},
         }
         lines = ["version = 1"]
-        for name in own | tables:
+        for name in {**own, **tables}:
             table = own.get(name, {}) | tables.get(name, {})
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
         file = folder / f"{prefix}.toml"

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from streams.security import Operation, Resource, Right
 from streams.settings import Settings
-from streams.topics import Topics, layout
+from streams.topics import Cluster, Topics, layout
 
 _READ, _WRITE, _CREATE = Operation.READ, Operation.WRITE, Operation.CREATE
 _LOOK = (Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS)
@@ -89,6 +89,20 @@ def rights(role: Role, settings: Settings) -> list[Right]:
     if role in _STAGES:
         found.append(Right(_READ, Resource.GROUP, f"{settings.kafka.prefix}-{role}"))
     return found
+
+
+def require(cluster: Cluster, settings: Settings, role: Role, *topics: str) -> None:
+    """Raise an error unless a role may do with these topics what it has to, and they are as they must be.
+
+    Raises
+    ------
+    MissingRightError
+        If it may not.
+    TopicsError
+        If one of them is missing or otherwise.
+    """
+    cluster.require_rights([right for right in rights(role, settings) if right.name in topics], role)
+    cluster.require(*topics)
 
 
 def by_operations(role: Role, settings: Settings) -> dict[tuple[Resource, tuple[Operation, ...]], list[str]]:

@@ -17,6 +17,7 @@ from streams.counting import OLDEST_MS
 from streams.decode import Reason, ReportError, read_report
 from streams.intake import Intake, Returned
 from streams.partitions import partition_for
+from streams.reporterhash import pseudonym
 from streams.reportlog import LogRecord
 from streams.reporttime import NO_TIME, format_time
 from streams.settings import Settings
@@ -25,7 +26,7 @@ from streams.topics import Topics
 
 #: The header of a report that was a dead letter: its id.
 REDRIVEN = "tocsin.redriven"
-#: What is shown in place of a reporter.
+#: What is shown in place of a reporter that is no text.
 MASK = "***"
 
 _TOPIC, _PARTITION, _OFFSET = (f"__connect.errors.{name}" for name in ("topic", "partition", "offset"))
@@ -169,14 +170,23 @@ async def one(settings: Settings, id_: str) -> Letter:
     return found
 
 
-def masked(value: bytes) -> bytes | None:
-    """Return the value of a letter with its reporter hidden; None where it is no JSON object, so nobody knows where."""
+def stand_in(reporter: bytes, key: bytes) -> str:
+    """Return what is shown in place of a reporter: the same for the same one under the same key of pseudonyms."""
+    return f"reporter {pseudonym(reporter, key)}"
+
+
+def masked(value: bytes, key: bytes) -> bytes | None:
+    """Return the value of a letter with a pseudonym for its reporter.
+
+    None where it is no JSON object, so nobody knows where the reporter is. `key` is that of the pseudonyms.
+    """
     try:
         fields = msgspec.json.decode(value, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if "reporter" in fields:
-        fields["reporter"] = MASK
+        reporter = fields["reporter"]
+        fields["reporter"] = stand_in(reporter.encode(), key) if isinstance(reporter, str) else MASK
     return msgspec.json.encode(fields)
 
 

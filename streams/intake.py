@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from streams.reportlog import LogRecord
-from streams.security import client_arguments
+from streams.security import MissingRightError, Operation, Resource, Right, client_arguments
 from streams.settings import Settings
 from streams.snapshots import Packed
 from streams.topicrecords import Header
@@ -35,6 +35,8 @@ class Returned(NamedTuple):
 class Intake:
     """Writes records with kafka-python; a context manager that ends with everything acknowledged.
 
+    Any step raises a `MissingRightError` once Kafka has not allowed to write a record.
+
     Parameters
     ----------
     settings
@@ -47,8 +49,10 @@ class Intake:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings.kafka
         self._topics = Topics(settings.kafka.prefix)
-        self._failure: BaseException | None = None
+        #: The first failure, and the topic of its record.
+        self._failure: tuple[BaseException, str] | None = None
         arguments = client_arguments(settings.kafka)
         try:
             self._producer = KafkaProducer(
@@ -152,8 +156,7 @@ class Intake:
 
     def _acknowledged(self) -> None:
         self._producer.flush()
-        if self._failure is not None:
-            raise IntakeError(f"a record was not written: {self._failure}")
+        self._raise_failure()
 
     def _send(
         self,
@@ -164,15 +167,22 @@ class Intake:
         timestamp_ms: int | None,
         headers: Sequence[Header] = (),
     ) -> None:
-        if self._failure is not None:
-            raise IntakeError(f"a record was not written to {topic}: {self._failure}")
+        self._raise_failure()
         try:
             future: Any = self._producer.send(
                 topic, value, key=key, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms
             )
         except KafkaError as error:
             raise IntakeError(f"a record cannot be written to {topic}: {error}") from None
-        future.add_errback(self._failed)
+        future.add_errback(self._failed, topic)
 
-    def _failed(self, error: BaseException) -> None:
-        self._failure = self._failure or error
+    def _failed(self, topic: str, error: BaseException) -> None:
+        self._failure = self._failure or (error, topic)
+
+    def _raise_failure(self) -> None:
+        if self._failure is None:
+            return
+        error, topic = self._failure
+        if isinstance(error, TopicAuthorizationFailedError):
+            raise MissingRightError(self._settings, [Right(Operation.WRITE, Resource.TOPIC, topic)])
+        raise IntakeError(f"a record was not written to {topic}: {error}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -101,6 +102,24 @@ def read(path: Path, partitions: int = 4, closing_ms: int = CLOSING_MS) -> Itera
             yield from _log_records(path, lines, partitions)
         else:
             yield from with_ticks(_bare_records(path, lines, partitions), partitions, closing_ms=closing_ms)
+
+
+def partitions_of(path: Path) -> int | None:
+    """Return how many partitions a log is of, going by the highest that it names; None for bare reports.
+
+    Raises
+    ------
+    ReportLogError
+        If a line of a log is broken, or the file is cut short.
+    OSError
+        If the file cannot be read.
+    """
+    with closing(_open(path, "rb")) as file:
+        lines = _numbered_lines(path, file)
+        first = next(lines, None)
+        if first is None or not _is_log_line(first[1]):
+            return None
+        return 1 + max(record.partition for record in _log_records(path, chain([first], lines), sys.maxsize))
 
 
 def write(path: Path, records: Iterable[LogRecord]) -> int:

@@ -185,7 +185,7 @@ class Cluster:
         Raises
         ------
         MissingRightError
-            If the user of the settings may not; it cannot be known then which of the topics it might create.
+            If the user of the settings may not create one; the others are created.
         """
         self.require_rights([Right(Operation.DESCRIBE, Resource.TOPIC, topic.name) for topic in self._wanted])
         existing = set(self._admin.list_topics())
@@ -202,7 +202,10 @@ class Cluster:
         except TopicAlreadyExistsError:
             pass  # somebody else creates them at the same time; `findings` says whether they are alike
         except TopicAuthorizationFailedError:
-            lacking = [Right(Operation.CREATE, Resource.TOPIC, topic.name) for topic in missing]
+            existing = set(self._admin.list_topics())
+            lacking = [
+                Right(Operation.CREATE, Resource.TOPIC, topic.name) for topic in missing if topic.name not in existing
+            ]
             raise MissingRightError(self._settings.kafka, lacking) from None
         except KafkaError as error:
             raise TopicsError(f"cannot create {', '.join(topic.name for topic in missing)}: {error}") from None
@@ -262,8 +265,11 @@ class Cluster:
     def _allowed_topics(self, names: Collection[str]) -> Iterator[tuple[str, Collection[str] | None]]:
         """Yield what may be done with each of these topics, None where that is not known."""
         for topic in self._admin.describe_topics(sorted(names)) if names else ():
-            refused = topic["error_code"] == TopicAuthorizationFailedError.errno
-            yield topic["name"], () if refused else topic["authorized_operations"]
+            name = topic["name"]
+            if topic["error_code"] == TopicAuthorizationFailedError.errno:  # not even Describe, which others imply
+                yield name, [Operation.DESCRIBE_CONFIGS.name] if self._config(name) else []
+            else:
+                yield name, topic["authorized_operations"]
 
     def _allowed_group(self, name: str) -> Collection[str] | None:
         try:

@@ -113,7 +113,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     @property
     def in_contact(self) -> bool:
         """Whether the broker that leads the group is known and answered last."""
-        return self._consumer is not None and self._consumer._coordinator.coordinator_id is not None
+        coordinator = self._consumer._coordinator if self._consumer is not None else None
+        return coordinator is not None and coordinator.coordinator_id is not None  # None until the consumer has begun
 
     def end_offset(self, tp: TP) -> int | None:
         """Return the end of a partition as of its last fetch, which is repeated while nothing comes.
@@ -310,6 +311,12 @@ class ChunkConsumer(driver.Consumer):
             self._starting.cancel()
         self._stage.stop()
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Have the stage started with nothing as well: Faust does not seek then, and a worker in reserve is ready."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            await self.perform_seek()
 
     async def perform_seek(self) -> None:
         """Have the stage started; Faust calls this once per assignment, and ends in silence if it takes long."""

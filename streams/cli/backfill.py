@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from streams import replay
+from streams import acls, replay
+from streams.acls import Role
 from streams.cli import source
 from streams.cli.context import Options
 from streams.events import instant
 from streams.intake import Intake
+from streams.reportlog import ReportLogError
 from streams.settings import Settings
 from streams.tail import tail
 from streams.topics import Cluster, Topics, TopicsError
@@ -40,11 +42,13 @@ def backfill(
     topic = Topics(settings.kafka.prefix).baselines
     history = source.history(source.source(what), settings)
     with Cluster(settings) as cluster:
-        cluster.require(topic)
+        acls.require(cluster, settings, Role.BACKFILL, topic)
     existing = asyncio.run(_existing(settings, topic))
     if existing and not force:
         raise TopicsError(f"{topic} holds {len(existing)} baselines already; --force replaces them")
     packed = replay.backfill(settings, history)
+    if not packed:
+        raise ReportLogError(f"{what}: no bin of {settings.count.bin_s} s is complete in it: nothing to learn")
     written = {partition: {each.key for each in own} for partition, own in packed.items()}
     replaced = {
         partition: [key for where, key in existing if where == partition and key not in keys]
@@ -52,9 +56,9 @@ def backfill(
     }
     with Intake(settings) as intake:
         count = intake.baselines(packed, replaced)
-    last_ms = max((each.bin_ms for own in packed.values() for each in own), default=None)
-    upto = "" if last_ms is None else f", up to {instant(last_ms + settings.count.bin_ms)}"
-    typer.echo(f"wrote {count} baselines to {topic}{upto}")
+    last_ms = max(each.bin_ms for own in packed.values() for each in own)
+    upto = instant(last_ms + settings.count.bin_ms)
+    typer.echo(f"wrote {count} baselines to {topic}, up to {upto}")
 
 
 async def _existing(settings: Settings, topic: str) -> set[tuple[int, bytes]]:

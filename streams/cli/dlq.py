@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
-from streams import deadletters
+from streams import acls, deadletters
+from streams.acls import Role
 from streams.cli.context import ExitCode, Options, moment_ms
 from streams.deadletters import Letter, Selection
 from streams.decode import Reason
+from streams.reporterhash import pseudonym_key
 from streams.reporttime import format_time
 from streams.settings import Settings
 from streams.topics import Cluster, Topics
@@ -43,7 +45,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document for each; no counts.")] = False,
 ) -> None:
     """Count dead letters by reason, and list the newest: id, append time, reason, detail. Nobody's data is shown."""
-    settings = _settings(ctx)
+    settings = _settings(ctx, Role.READ)
     found = asyncio.run(deadletters.summaries(settings, Selection(frozenset(reasons or ()), since_ms=since)))
     newest = found[max(len(found) - limit, 0) :]
     if as_json:
@@ -73,21 +75,23 @@ def show(
 ) -> None:
     """Show a dead letter: where it comes from, why it is no report, the original record.
 
-    Without --personal-data the reporter is masked, and what may hold one is left out: the key, what the producer put
-    into headers, and a value that is no JSON object.
+    Without --personal-data a pseudonym stands for the reporter and for the record's key, and what else may hold one is
+    left out: what the producer put into headers, and a value that is no JSON object.
     """
-    letter = asyncio.run(deadletters.one(_settings(ctx), id_))
+    settings = _settings(ctx, Role.READ)
+    letter = asyncio.run(deadletters.one(settings, id_))
+    key = pseudonym_key(settings)
     for name, text in _document(letter).items():
         typer.echo(f"{name:>12}  {text}")
     hidden = "hidden (--personal-data)"
     if letter.key is not None:
-        typer.echo(f"{'key':>12}  {_text(letter.key) if personal_data else hidden}")
+        typer.echo(f"{'key':>12}  {_text(letter.key) if personal_data else deadletters.stand_in(letter.key, key)}")
     for header, value in letter.headers:
         typer.echo(f"{'header':>12}  {header}: {_text(value or b'') if personal_data else hidden}")
     if letter.value is None:
         typer.echo(f"{'value':>12}  null")
         return
-    shown = letter.value if personal_data else deadletters.masked(letter.value)
+    shown = letter.value if personal_data else deadletters.masked(letter.value, key)
     if shown is None:
         typer.echo(f"{'value':>12}  {len(letter.value)} bytes that are no JSON object, {hidden}")
     else:
@@ -118,7 +122,7 @@ def redrive(
     stderr, and the exit code is 1. A letter is taken away when its report is acknowledged: after an interruption
     some may be sent twice, and a reporter counts once in an epoch anyway.
     """
-    settings = _settings(ctx)
+    settings = _settings(ctx, Role.REDRIVE)
     selection = Selection(frozenset(reasons or ()), frozenset(ids or ()), since)
     done = asyncio.run(deadletters.redrive(settings, selection, through, dry_run=dry_run))
     for left in done.left:
@@ -132,12 +136,12 @@ def redrive(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _settings(ctx: typer.Context) -> Settings:
+def _settings(ctx: typer.Context, role: Role) -> Settings:
     """Return the settings, once the topics that dead letters come from and lie in are there."""
     options: Options = ctx.obj
     topics = Topics(options.settings.kafka.prefix)
     with Cluster(options.settings) as cluster:
-        cluster.require(topics.reports, topics.dead_letters)
+        acls.require(cluster, options.settings, role, topics.reports, topics.dead_letters)
     return options.settings
 
 

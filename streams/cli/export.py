@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from streams import reportlog
+from streams import acls, reportlog
+from streams.acls import Role
 from streams.cli.context import Options, moment_ms
 from streams.cli.output import STANDARD, opened
 from streams.events import instant
@@ -46,7 +47,7 @@ def export(
     settings = options.settings
     topic = Topics(settings.kafka.prefix).reports
     with Cluster(settings) as cluster:
-        cluster.require(topic)
+        acls.require(cluster, settings, Role.READ, topic)
     written, first_ms, last_ms = asyncio.run(_export(settings, topic, out, since, until))
     if first_ms is None or last_ms is None:
         typer.echo(f"{topic} holds no such records", err=True)

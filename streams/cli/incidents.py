@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from streams import display
+from streams import acls, display
+from streams.acls import Role
 from streams.cli.context import Options, moment_ms
 from streams.events import Incident, decode
 from streams.settings import Settings
@@ -34,7 +35,7 @@ def incidents(
     settings = options.settings
     topic = Topics(settings.kafka.prefix).incidents
     with Cluster(settings) as cluster:
-        cluster.require(topic)
+        acls.require(cluster, settings, Role.READ, topic)
     with suppress(KeyboardInterrupt):  # the usual end
         asyncio.run(_print(settings, topic, as_json=as_json, follow=follow, since_ms=since))
 

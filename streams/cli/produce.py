@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from streams import display
+from streams import acls, display
+from streams.acls import Role
 from streams.cli import source
 from streams.cli.context import Options
 from streams.events import TICK_KEY
@@ -42,7 +43,7 @@ def produce(
     settings = options.settings
     topic = Topics(settings.kafka.prefix).reports
     with Cluster(settings) as cluster:
-        cluster.require(topic)
+        acls.require(cluster, settings, Role.PRODUCE, topic)
     with display.progress("producing", source.total(file)) as watched, Intake(settings) as intake:
         written = intake.reports(
             (record for record in watched(source.records(file, settings)) if _belongs(record, settings)),

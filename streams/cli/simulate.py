@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from streams import display, reportlog, scenarios
+from streams import acls, display, reportlog, scenarios
+from streams.acls import Role
 from streams.cli import source
 from streams.cli.context import Options, limits
 from streams.intake import Intake
@@ -56,7 +57,7 @@ def simulate(
         return
     topic = Topics(settings.kafka.prefix).reports
     with Cluster(settings) as cluster:
-        cluster.require(topic)
+        acls.require(cluster, settings, Role.PRODUCE, topic)
     with display.progress("simulating", told.total) as watched, Intake(settings) as intake:
         written = intake.reports(watched(log), speed=speed)
     typer.echo(f"wrote {written:,} records to {topic}, {told.total:,} of them reports")

@@ -71,7 +71,11 @@ def history(of: Source, settings: Settings) -> History:
         return _rebinned(scenarios.history(of), settings.count.bin_ms)
     # The bins after the last report are not there: nobody knows whether they are empty.
     closing_ms = settings.count.lateness_ms + IDLE_MS
-    return Replay(settings).history(reportlog.read(of, settings.kafka.reports_partitions, closing_ms))
+    # A log may come from a topic with other partitions; what it teaches does not depend on them.
+    partitions = reportlog.partitions_of(of) or settings.kafka.reports_partitions
+    kafka = settings.kafka.model_copy(update={"reports_partitions": partitions})
+    counted = Replay(settings.model_copy(update={"kafka": kafka}))
+    return counted.history(reportlog.read(of, partitions, closing_ms))
 
 
 def _rebinned(minutes: Iterable[tuple[int, dict[tuple[str, str], int]]], bin_ms: int) -> History:

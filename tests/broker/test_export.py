@@ -88,7 +88,7 @@ def test_the_replay_of_what_is_exported_gives_the_incidents_of_the_cluster(
     assert len(replayed) > 10
 
     with Pipeline(tmp_path / "tocsin.toml", tmp_path, workers=1):
-        until(lambda: len(incident_log(settings)) >= len(replayed), "as many facts as the replay has", 60)
+        until(lambda: len(incident_log(settings)) >= len(replayed), "as many facts as the replay has", 120)
     stated = {(topic, key.decode()): values for (topic, key), values in incident_log(settings).items()}
     assert {key: [json.loads(value) for value in values] for key, values in stated.items()} == {
         (line["topic"], line["key"]): [line["value"]] for line in replayed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from streams.broker import EmbeddedBroker, Listener
 from streams.cli.context import ExitCode
 from streams.diagnosis import Diagnosis, diagnose
 from streams.embedded.listeners import set_passwords
+from streams.events import Frame, decode_counts
 from streams.intake import Intake
 from streams.settings import Kafka, Settings
 from streams.tail import tail
@@ -78,10 +78,10 @@ class Secured:
     def kafka(self, way: str, listener: str | None = None, **changed: str) -> Kafka:
         """Return the settings of a way in, at its own listener or another one."""
         own, keys = self.ways[way]
+        one: dict[str, Any] = {"reports_partitions": 1, "counts_partitions": 1, "clock": "log", "session_timeout_s": 2}
         kept = {key: value for key, value in (keys | changed).items() if value}
-        options: dict[str, Any] = {"prefix": f"secured-{next(_numbers)}", "clock": "log", "session_timeout_s": 2}
-        one = {"reports_partitions": 1, "counts_partitions": 1}
-        return Kafka(bootstrap_servers=self.broker.servers(listener or own), **options, **one, **kept)
+        prefix = {"prefix": f"secured-{next(_numbers)}"}
+        return Kafka(bootstrap_servers=self.broker.servers(listener or own), **(one | prefix | kept))
 
 
 def files(client: Certified) -> dict[str, str]:
@@ -147,7 +147,12 @@ def test_a_worker_gets_in_and_counts(secured: Secured, tocsin: Callable[..., Pro
         intake.reports([record(START_MS, report())])
     plain = Settings(kafka=Kafka(bootstrap_servers=secured.broker.bootstrap_servers))
     counts = Topics(settings.kafka.prefix).counts
-    until(lambda: b'"service":"x"' in b"".join(value or b"" for _, value in read_topic(plain, counts)), "it is counted")
+
+    def counted() -> list[str]:
+        stated = [decode_counts(value or b"") for _, value in read_topic(plain, counts)]
+        return [cell.service for each in stated if isinstance(each, Frame) for cell in each.cells]
+
+    until(lambda: "x" in counted(), "the report is counted")
     assert "canary" not in worker.said
 
 
@@ -161,13 +166,13 @@ def test_a_worker_gets_in_and_counts(secured: Secured, tocsin: Callable[..., Pro
             "SCRAM-SHA-512",
             None,
             {"sasl_password_file": "", "sasl_password": "x"},
-            "refuses the user alice or the passw",
+            "refuses the user alice or the password: see",
         ),
         (
             "PLAIN",
             None,
             {"sasl_username": "eve"},
-            "refuses the user eve or the password: see kafka.sasl_username and k",
+            "refuses the user eve or the password: see",
         ),
         ("TLS", "EXPIRED", {}, "shows a certificate that has expired: the broker needs a new one"),
         ("TLS", "ELSEWHERE", {}, "shows a certificate that does not name 127.0.0.1: one of the two has to be changed"),
@@ -176,16 +181,16 @@ def test_a_worker_gets_in_and_counts(secured: Secured, tocsin: Callable[..., Pro
             "TLS",
             None,
             {"ca_file": ""},
-            "was not signed by the system's authorities, as kafka.ca_file is not set: unable",
+            "was not signed by the system's authorities, as kafka.ca_file is not set",
         ),
         ("TLS", "MTLS", {}, "asks for a certificate: set kafka.certificate_file and kafka.key_file"),
         (
             "a certificate",
             None,
             {"certificate": "{of stranger}"},
-            "refuses the certificate in kafka.certificate_file (",
+            "refuses the certificate in kafka.certificate_file",
         ),
-        ("a certificate", None, {"certificate": "{expired}"}, "refuses the certificate in kafka.certificate_file ("),
+        ("a certificate", None, {"certificate": "{expired}"}, "refuses the certificate in kafka.certificate_file"),
         ("TLS", "CLIENT", {}, "speaks no TLS: kafka.security_protocol must be PLAINTEXT"),
         ("SCRAM-SHA-512", "CLEAR", {}, "speaks no TLS: kafka.security_protocol must be SASL_PLAINTEXT"),
         ("SCRAM in the clear", "SCRAM", {}, "speaks TLS: kafka.security_protocol must be SASL_SSL"),
@@ -249,7 +254,7 @@ def test_readers_raise_it(secured: Secured) -> None:
         async for _ in tail(settings, ["any"], follow=False):
             pass
 
-    with pytest.raises(RefusedError, match="refuses the user eve or the password"):
+    with pytest.raises(RefusedError, match="refuses the user eve or the password: see"):
         asyncio.run(read())
 
 
@@ -292,8 +297,7 @@ def test_a_worker_whose_password_was_changed_ends_so_that_a_new_start_reads_the_
     until(worker.is_ready, "the worker is ready", 60)
     set_passwords([secured.broker.bootstrap_servers], {"bob": "of tomorrow"})
     assert worker.exit_code() == ExitCode.GAVE_UP
-    assert re.fullmatch(
-        rf"RefusedError: Kafka at {kafka.bootstrap_servers} refuses the user bob .*", worker.errors()[-1]
-    )
+    said = f"RefusedError: Kafka at {kafka.bootstrap_servers} refuses the user bob or the password: see kafka."
+    assert [each for each in worker.errors() if each.startswith(said)] != []
     password_file.write_text("of tomorrow")
     until(tocsin("worker", "count", **options(kafka)).is_ready, "the next worker is ready", 60)

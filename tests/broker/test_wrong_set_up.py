@@ -127,13 +127,13 @@ def test_other_partition_numbers_and_another_clock_are_named(
     options = deployment.options | {"kafka__clock": "broker", "kafka__reports_partitions": 7}
     worker = tocsin("worker", "count", **options)
     assert worker.exit_code() == 2
-    advice = "change the setting, or drain to a new kafka.prefix"
-    assert worker.errors() == [
-        f"topic {deployment.topics.reports} has 1 partitions, kafka.reports_partitions is 7: {advice}",
-        f"topic {deployment.topics.reports} has message.timestamp.type=CreateTime, not LogAppendTime, "
-        'but kafka.clock = "broker" needs it: alter the topic or the setting',
-        f"topic {deployment.topics.dead_letters} has 1 partitions, kafka.reports_partitions is 7: {advice}",
+    reports, letters = deployment.topics.reports, deployment.topics.dead_letters
+    assert [line.split(":")[0] for line in worker.errors()] == [
+        f"topic {reports} has partitions=1, not 7",
+        f"topic {reports} has message.timestamp.type=CreateTime, not LogAppendTime",
+        f"topic {letters} has partitions=1, not 7",
     ]
+    assert worker.errors()[0].endswith("set kafka.reports_partitions = 1, or drain to a new kafka.prefix")
 
 
 def test_a_topic_that_is_altered_to_the_producers_clock_ends_the_worker(
@@ -229,6 +229,16 @@ def test_a_record_of_a_newer_version_stops_the_worker_before_it_writes(
     [error] = worker.errors()
     assert error.startswith(f"VersionError: {place} version 2, but this Tocsin knows version 1: run the Tocsin that")
     assert [record for topic in written for record in read_topic(deployment.settings, topic)] == []
+
+
+@pytest.mark.parametrize("stage", ["count", "detect", "notify"])
+def test_a_worker_for_whom_no_partition_is_left_is_ready_in_reserve(
+    broker: EmbeddedBroker, tocsin: Callable[..., Process], stage: str
+) -> None:
+    deployment = Deployment(broker)
+    workers = [tocsin("worker", stage, **deployment.options) for _ in range(2)]
+    for worker in workers:
+        until(worker.is_ready, "both are ready")
 
 
 # --- Kafka away -----------------------------------------------------------------------------------------------------

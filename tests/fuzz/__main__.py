@@ -19,6 +19,8 @@ from tests.fuzz.target import SHARES, target
 
 ALL_INPUTS = 10_000_000
 FOLDER = Path("fuzz-findings")
+#: What one process tries at most: atheris takes more and more memory.
+ROUND_INPUTS = 250_000
 #: How the variables begin that would decide what a settings file means.
 SETTINGS = ("TOCSIN_", "KAFKA_")
 #: Files that are written anew for each input need not reach a disk.
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     shares = {options.target: 100} if options.target else SHARES
     _say(f"{'target':<12}{'inputs':>12}{'seconds':>9}{'inputs/s':>10}{'max RSS':>10}  findings")
     with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(pool.map(lambda name: _fuzzed(name, shares[name], options), shares))
+        outcomes = list(pool.map(lambda name: _fuzzed(name, options.inputs * shares[name] // 100, options), shares))
     found = [outcome for outcome in outcomes if outcome.trace]
     _say(f"{'all':<12}{sum(outcome.inputs for outcome in outcomes):>12,}{'':>29}  {len(found)}")
     return 1 if found else 0
@@ -66,27 +68,42 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _fuzzed(name: str, share: int, options: argparse.Namespace) -> Outcome:
-    """Fuzz a target in a process of its own and print the line about it."""
-    command = [sys.executable, "-m", "tests.fuzz", "--child", "--target", name, "--engine", options.engine]
-    command += ["--inputs", str(options.inputs * share // 100), "--seconds", str(options.seconds)]
-    command += ["--seed", str(options.seed), "--folder", str(options.folder)]
+def _fuzzed(name: str, inputs: int, options: argparse.Namespace) -> Outcome:
+    """Fuzz a target, one process after the other, and print the line about it."""
+    whole = Outcome(target=name)
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as scratch:
-        environment = {**os.environ, "TMPDIR": scratch}
-        ended = subprocess.run(command, capture_output=True, check=False, env=environment)
+        seed = options.seed
+        while whole.inputs < inputs and whole.seconds < options.seconds and not whole.trace:
+            round_inputs = min(ROUND_INPUTS, inputs - whole.inputs)
+            round_ = _round(name, round_inputs, options.seconds - whole.seconds, seed, options, Path(scratch))
+            whole = msgspec.structs.replace(
+                round_,
+                inputs=whole.inputs + round_.inputs,
+                seconds=whole.seconds + round_.seconds,
+                max_rss_mb=max(whole.max_rss_mb, round_.max_rss_mb),
+            )
+            seed += 1
+    rate = whole.inputs / max(whole.seconds, 1e-9)
+    line = f"{name:<12}{whole.inputs:>12,}{whole.seconds:>9.0f}{rate:>10,.0f}{whole.max_rss_mb:>7.0f} MB"
+    _say(f"{line}  {int(bool(whole.trace))}")
+    if whole.trace:
+        _say(whole.trace)
+        _say(f"again: python -m tests.fuzz --target {name} --replay {whole.finding or 'the file named above'}")
+    return whole
+
+
+def _round(name: str, inputs: int, seconds: float, seed: int, options: argparse.Namespace, scratch: Path) -> Outcome:
+    """Fuzz a target in a process of its own; what atheris has learnt stays in `scratch` for the next one."""
+    command = [sys.executable, "-m", "tests.fuzz", "--child", "--target", name, "--engine", options.engine]
+    command += ["--inputs", str(inputs), "--seconds", str(seconds), "--seed", str(seed)]
+    command += ["--folder", str(options.folder)]
+    ended = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "TMPDIR": str(scratch)})
     try:
-        outcome = msgspec.json.decode(ended.stdout.splitlines()[-1], type=Outcome)
+        return msgspec.json.decode(ended.stdout.splitlines()[-1], type=Outcome)
     except (IndexError, msgspec.DecodeError):
         # the interpreter has crashed, or an input takes too long or too much memory: atheris says where it has saved it
         trace = ended.stderr.decode(errors="replace")[-4000:]
-        outcome = Outcome(target=name, trace=f"the process has ended with {ended.returncode}\n{trace}")
-    rate = outcome.inputs / max(outcome.seconds, 1e-9)
-    line = f"{name:<12}{outcome.inputs:>12,}{outcome.seconds:>9.0f}{rate:>10,.0f}{outcome.max_rss_mb:>7.0f} MB"
-    _say(f"{line}  {int(bool(outcome.trace))}")
-    if outcome.trace:
-        _say(outcome.trace)
-        _say(f"again: python -m tests.fuzz --target {name} --replay {outcome.finding or 'the file named above'}")
-    return outcome
+        return Outcome(target=name, trace=f"the process has ended with {ended.returncode}\n{trace}")
 
 
 def _child(options: argparse.Namespace) -> None:

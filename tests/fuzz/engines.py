@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.mutation import Mutator
+from tests.fuzz.mutation import USUAL_BYTES, Mutator
 from tests.fuzz.outcome import Judge, Outcome
 from tests.fuzz.target import target
 
@@ -64,11 +64,13 @@ def by_coverage(
     def mutate(data: bytes, longest: int, seed: int) -> bytes:
         random = Random(seed)
         if random.randrange(100) < OWN_MUTATIONS:
-            return bytes(atheris.Mutate(data, longest))
-        return mutator.mutate(data, random, longest) or b"\0"
+            return bytes(atheris.Mutate(data[:USUAL_BYTES], USUAL_BYTES))
+        usual = longest if random.randrange(1000) == 0 else min(longest, USUAL_BYTES)
+        return mutator.mutate(data, random, usual) or b"\0"
 
     folder.mkdir(parents=True, exist_ok=True)
-    corpus = Path(tempfile.mkdtemp(prefix="corpus-"))
+    corpus = Path(tempfile.gettempdir(), "corpus")
+    corpus.mkdir(exist_ok=True)
     for number, data in enumerate(chosen.seeds):
         (corpus / f"seed-{number}").write_bytes(data)
     options = {

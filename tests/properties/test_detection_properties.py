@@ -289,7 +289,7 @@ def test_restarts_state_what_one_undisturbed_run_states(
     assert lives.stated.snapshots.keys() == truth.snapshots.keys()
 
 
-AFTER = {
+AFTER: dict[str, dict[str, Any]] = {
     "limits": {"policy": []},
     "the same detector": {"detect": {"detector": "limit", "limit": {"above": 35}}},
     "another detector": {"detect": {"detector": "ratio", "ratio": {"above": 3}, "snapshot_every_bins": 3}},

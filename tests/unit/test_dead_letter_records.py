@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from streams.deadletters import Letter, Selection, letter, masked
+from streams.deadletters import Letter, Selection, letter, masked, stand_in
 from streams.topicrecords import Header, TopicRecord
 
 T = 1_748_088_000_000
@@ -15,6 +15,7 @@ def record(*headers: Header, value: bytes | None = b"not json") -> TopicRecord:
     return TopicRecord(1, 7, T + 500, b"tocsin.reports/3/42", value, headers)
 
 
+KEY = b"0123456789abcdef"
 OURS: tuple[Header, ...] = (
     ("__connect.errors.topic", b"tocsin.reports"),
     ("__connect.errors.partition", b"3"),
@@ -73,11 +74,15 @@ def test_letters_are_chosen_by_reason_id_and_append_time(selection: Selection, t
 
 def test_the_reporter_of_a_value_is_masked_wherever_it_stands_in_the_object() -> None:
     value = b'{"reporter": "c0ffee", "service": 1, "reporter" : "decaf"}'
-    shown = masked(value)
+    shown = masked(value, KEY)
     assert shown is not None
-    assert msgspec.json.decode(shown) == {"reporter": "***", "service": 1}
+    assert msgspec.json.decode(shown) == {"reporter": stand_in(b"decaf", KEY), "service": 1}
+
+
+def test_a_reporter_that_is_no_text_is_masked_without_a_pseudonym() -> None:
+    assert masked(b'{"reporter":["c0ffee"]}', KEY) == b'{"reporter":"***"}'
 
 
 @pytest.mark.parametrize("value", [b'{"reporter": "c0ffee"', b'"c0ffee"', b'["c0ffee"]', b"\xff", b""])
 def test_of_what_is_no_object_nobody_knows_where_a_reporter_is(value: bytes) -> None:
-    assert masked(value) is None
+    assert masked(value, KEY) is None

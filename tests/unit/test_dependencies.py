@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS = ["requirements.lock", "requirements-uv.lock", "requirements-fuzz.lock"]
+LOCKS = ["requirements.lock", "requirements-run.lock", "requirements-uv.lock", "requirements-fuzz.lock"]
 
 DECLARED = {
     "At run time": PYPROJECT["project"]["dependencies"],
