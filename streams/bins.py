@@ -144,6 +144,8 @@ class BinMerger:
             self._gapped = False
             lost_ms = max(self._first_watermarks.values()) + self._settings.count.lateness_ms + self._bin_ms
             self._blind_until_ms = lost_ms + self._bin_ms - lost_ms % self._bin_ms
+            if not self._open:  # what is still stated of complete bins is stated once more
+                self.next_ms = watermark_ms - watermark_ms % self._bin_ms
         if self.next_ms is None:
             if min(self._open, default=watermark_ms) + self._bin_ms > watermark_ms:
                 return  # an earlier bin may still appear

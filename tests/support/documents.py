@@ -105,6 +105,7 @@ def typed(block: Block) -> list[str]:
 def tocsin_arguments(line: str) -> Iterator[list[str]]:
     """Yield the arguments of every `tocsin` that a line for the shell calls, itself or in a container."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
     lexer.commenters = "#" if " #" in line or line.startswith("#") else ""
     try:
         words = list(lexer)

@@ -13,7 +13,8 @@ import typer
 
 from docs.pages.settings import every_key
 from streams.cli import app
-from streams.settings import Settings, load
+from streams.importers.mapping import mapping
+from streams.settings import load
 from tests.support.documents import Block, Document, documents, tocsin_arguments, typed
 
 DOCUMENTS = documents()
@@ -92,11 +93,12 @@ def test_keys_and_variables_of_settings_are_called_so(document: Document) -> Non
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "toml"], ids=str)
-def test_toml_is_valid_and_loads_if_it_is_settings(block: Block, tmp_path: Path) -> None:
-    tables = tomllib.loads(block.text)
-    if tables.keys() & Settings.model_fields.keys():
-        file = tmp_path / "tocsin.toml"
-        file.write_text(block.text)
+def test_toml_is_settings_or_the_mapping_of_an_import(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "file.toml"
+    file.write_text(block.text)
+    if "columns" in tomllib.loads(block.text):
+        mapping(file, {})
+    else:
         load(file)
 
 
