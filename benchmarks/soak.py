@@ -134,7 +134,8 @@ def soak(console: Console, minutes: int, rate: float, output: Path) -> Outcome:
             *criteria.facts(comparison, samples),
             *criteria.restarts(samples),
             *criteria.memory(samples, settings.count.epoch_s),
-            *criteria.lag(samples, rate, settings.count.bin_s, settings.count.allowed_lateness_s),
+            *criteria.lag(samples, settings.count.bin_s, settings.count.allowed_lateness_s),
+            *criteria.answers(samples),
         ],
     )
 

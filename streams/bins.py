@@ -21,7 +21,8 @@ class BinRebuild(msgspec.Struct, frozen=True):
     """Where merging can begin again: what Kafka keeps between two lives of a worker.
 
     The same bins are judged again from `next_ms` on, each at the same record, if reading begins at `offset`.
-    `dark_bins` is how many bins without any record were judged in a row just before.
+    `dark_bins` is how many bins without any record were judged in a row just before. No bin is judged before the record
+    at `first_judged_at`: the first one was not, although its sources had long passed it.
     """
 
     offset: int
@@ -29,6 +30,7 @@ class BinRebuild(msgspec.Struct, frozen=True):
     next_ms: int
     dark_bins: int
     blind_until_ms: int | None
+    first_judged_at: int = 0
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class _Judged:
 
     first_offset: int
     marks_offset: int
+    judged_at: int
     dark_bins: int
 
 
@@ -97,6 +100,7 @@ class BinMerger:
         self._dark_after_bins = settings.count.window_bins + settings.detect.unknown_after_bins(self._bin_ms) + 1
         self._dark_bins = begin.dark_bins if begin else 0
         self._position = begin.offset if begin else 0
+        self._first_judged_at = begin.first_judged_at if begin else 0
 
     def add(self, offset: int, record: CountsRecord) -> None:
         """Merge the record at `offset`.
@@ -138,14 +142,12 @@ class BinMerger:
     def complete(self) -> Iterator[Bin]:
         """Yield the bins that are complete and not judged yet, in order."""
         watermark_ms = self.watermark_ms
-        if watermark_ms is None:
+        if watermark_ms is None or self._position <= self._first_judged_at:
             return
         if self._gapped:
             self._gapped = False
             lost_ms = max(self._first_watermarks.values()) + self._settings.count.lateness_ms + self._bin_ms
             self._blind_until_ms = lost_ms + self._bin_ms - lost_ms % self._bin_ms
-            if not self._open:  # what is still stated of complete bins is stated once more
-                self.next_ms = watermark_ms - watermark_ms % self._bin_ms
         if self.next_ms is None:
             if min(self._open, default=watermark_ms) + self._bin_ms > watermark_ms:
                 return  # an earlier bin may still appear
@@ -183,6 +185,7 @@ class BinMerger:
             next_ms=next_ms,
             dark_bins=again[next_ms].dark_bins if again else self._dark_bins,
             blind_until_ms=self._blind_until_ms,
+            first_judged_at=again[next_ms].judged_at if again else 0,
         )
 
     def forget(self, floor_ms: int) -> None:
@@ -213,7 +216,9 @@ class BinMerger:
     def _take(self, bin_ms: int) -> Bin:
         self.next_ms = bin_ms + self._bin_ms
         merged = self._open.pop(bin_ms, None) or _Open(self._position)
-        self._judged[bin_ms] = _Judged(merged.first_offset, min(self._mark_offsets.values()), self._dark_bins)
+        self._judged[bin_ms] = _Judged(
+            merged.first_offset, min(self._mark_offsets.values()), self._position - 1, self._dark_bins
+        )
         self._dark_bins = 0 if merged.cells else self._dark_bins + 1
         kinds: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
         arrived = 0

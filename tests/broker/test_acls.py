@@ -65,8 +65,13 @@ class Deployment:
         self.topics = Topics(self.prefix)
         admin.create_acls([_acl(role, right) for role in ROLES for right in rights(role, self.settings(role))])
         if create:
-            with Cluster(Settings(kafka=self._kafka(bootstrap_servers=broker.bootstrap_servers))) as cluster:
+            with Cluster(self.administrator) as cluster:
                 cluster.create()
+
+    @property
+    def administrator(self) -> Settings:
+        """The settings of somebody who is allowed everything."""
+        return Settings(kafka=self._kafka(bootstrap_servers=self._broker.bootstrap_servers))
 
     def settings(self, role: Role) -> Settings:
         """Return the settings of a role, that authenticates as the user of its name."""
@@ -131,22 +136,30 @@ def running(broker: EmbeddedBroker, admin: Any, tmp_path_factory: pytest.TempPat
         yield Running(deployment, workers)
 
 
-def test_with_nothing_else_reports_become_counts_levels_incidents_and_alerts(running: Running) -> None:
+def test_with_nothing_else_reports_become_incidents_and_alerts(running: Running) -> None:
     deployment = running.deployment
-    topics = deployment.topics
-    reader, counter = deployment.settings(Role.READ), deployment.settings(Role.REDRIVE)
+    incidents, alerts = deployment.topics.incidents, deployment.topics.alerts
 
-    def has_come() -> bool:
+    def has_opened() -> bool:
         with Intake(deployment.settings(Role.PRODUCE)) as intake:
-            intake.reports([record(0, report()) for _ in range(20)] + [record(0, b"no report")])
-        return bool(asyncio.run(_all(reader, topics.incidents)))
+            intake.reports([record(0, report()) for _ in range(20)])
+        return bool(asyncio.run(_all(deployment.settings(Role.READ), incidents)))
 
-    until(has_come, "an incident is stated", 60)
-    letters = asyncio.run(summaries(reader, Selection()))
-    assert {letter.reason for letter in letters} == {"malformed"}
-    redriven = asyncio.run(redrive(counter, Selection(), through="sed s/.*/{}/", dry_run=True))
-    assert redriven.sent + len(redriven.left) == len(letters)
-    assert list(running.workers[Role.NOTIFY].errors()) == []
+    until(has_opened, "an incident is stated", 60)
+    until(lambda: asyncio.run(_all(deployment.administrator, alerts)), "it is alerted of", 60)
+    assert [worker.errors() for worker in running.workers.values()] == [[], [], []]
+
+
+def test_with_nothing_else_dead_letters_are_written_read_and_sent_back(running: Running) -> None:
+    reader, redriver = running.deployment.settings(Role.READ), running.deployment.settings(Role.REDRIVE)
+    with Intake(running.deployment.settings(Role.PRODUCE)) as intake:
+        intake.reports([record(0, b"no report")])
+    until(lambda: asyncio.run(summaries(reader, Selection())), "the letter is there")
+    done = asyncio.run(
+        redrive(redriver, Selection(), through="""sed 's/.*/{"service":"x","region":"US"}/'""", dry_run=False)
+    )
+    assert (done.sent, done.left) == (1, [])
+    assert asyncio.run(summaries(reader, Selection())) == []
 
 
 @pytest.mark.parametrize(
@@ -265,8 +278,7 @@ def test_topics_that_may_not_be_created_or_looked_at_are_named(broker: EmbeddedB
         assert list(cluster.differences()) == []
 
 
-def test_no_right_is_missed_by_whom_nobody_asks_for_any(broker: EmbeddedBroker, admin: Any) -> None:
+def test_no_right_is_missed_by_whom_everything_is_allowed(broker: EmbeddedBroker, admin: Any) -> None:
     deployment = Deployment(broker, admin)
-    own = deployment.settings(Role.COUNT)
-    with Cluster(Settings(kafka=Kafka(bootstrap_servers=broker.bootstrap_servers))) as cluster:
-        cluster.require_rights(rights(Role.COUNT, own), Role.COUNT)
+    with Cluster(deployment.administrator) as cluster:
+        cluster.require_rights(rights(Role.COUNT, deployment.settings(Role.COUNT)), Role.COUNT)

@@ -59,7 +59,9 @@ class Process:
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask its health server."""
-        [port] = until(lambda: [each["http_port"] for each in self.events if "http_port" in each], "the worker starts")
+        [port] = until(
+            lambda: [each["http_port"] for each in self.events if "http_port" in each], "the worker starts", 60
+        )
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()

@@ -202,17 +202,19 @@ LOG = [frame(0, 0, 1), covers(1, 1), mark(0, 1), mark(1, 1), frame(0, 1, 2), mar
 
 
 @pytest.mark.parametrize(
-    ("floor", "offset"),
+    ("floor", "offset", "judged_at"),
     [
-        (0, 0),
-        (1, 1),  # source 1 spoke of bin 1 before bin 0 was complete
-        (2, 5),  # the latest marks, which say that bin 2 is not complete yet
+        (0, 0, 3),
+        (1, 1, 6),  # source 1 spoke of bin 1 before bin 0 was complete
+        (2, 5, 0),  # the latest marks, which say that bin 2 is not complete yet
     ],
 )
-def test_a_rebuild_begins_at_the_first_record_that_a_bin_from_the_floor_on_needs(floor: int, offset: int) -> None:
+def test_a_rebuild_begins_at_the_first_record_that_a_bin_from_the_floor_on_needs(
+    floor: int, offset: int, judged_at: int
+) -> None:
     assert judged(LOG) == [(3, 0), (6, 1)]
     rebuild = rebuilt(LOG, floor)
-    assert rebuild == BinRebuild(offset, SETTINGS.counting, start_ms(floor), dark_bins=0, blind_until_ms=None)
+    assert rebuild == BinRebuild(offset, SETTINGS.counting, start_ms(floor), 0, None, judged_at)
     log = [*LOG, mark(1, 3), mark(0, 3)]
     again = judged(log, BinMerger(SETTINGS, rebuild), rebuild.offset)
     assert again == [(offset, number) for offset, number in judged(log) if number >= floor]

@@ -151,8 +151,8 @@ def test_a_baseline_must_end_before_the_log_begins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["replay", "nosuch"], "nosuch: neither a file nor a scenario; there are dips-30"),
-        (["simulate", "nosuch", "--to", "x"], "no scenario 'nosuch'; there are dips-30"),
+        (["replay", "nosuch"], "nosuch: neither a file nor a scenario; there are att-2024-02-22"),
+        (["simulate", "nosuch", "--to", "x"], "no scenario 'nosuch'; there are att-2024-02-22"),
         (["simulate", "none.toml", "--to", "x"], "none.toml: cannot be read"),
         (["simulate", X], 'kafka.clock = "broker": the broker would stamp the reports with the present time'),
         (["simulate", X, "--to", "missing/x.jsonl"], "missing/x.jsonl: No such file or directory"),

@@ -26,10 +26,6 @@ def seen(**values: object) -> Sample:
     return msgspec.structs.replace(sample({}, {}, 0.0, 0.0, {}, {}), **values)
 
 
-def lagging(*lags: int) -> list[Sample]:
-    return [seen(lag_records={"count": lag}, judged_delay_s=60.0) for lag in lags]
-
-
 @pytest.mark.parametrize("phase_s", [0, 200, 600])
 def test_what_fills_and_empties_with_the_epochs_is_no_growth(phase_s: int) -> None:
     shifted = 120 + 60 * ((TIMES + phase_s) % EPOCH_S) / EPOCH_S
@@ -75,23 +71,36 @@ def test_percentiles_are_values_that_were_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lags", "met"),
+    ("delays_s", "met"),
     [
-        ([100] * 200, [True, True]),
-        ([100] * 199 + [11_000], [True, True]),
-        ([100] * 190 + [11_000] * 10, [False, True]),
-        ([100] * 199 + [70_000], [True, False]),
+        ([32.0] * 200, [True, True]),
+        ([32.0] * 199 + [36.0], [True, True]),
+        ([32.0] * 190 + [36.0] * 10, [False, True]),
+        ([32.0] * 199 + [61.0], [True, False]),
         ([], [False, False]),
     ],
     ids=["low", "one peak", "often behind", "a high peak", "not shown"],
 )
-def test_lag_is_bounded_nearly_always_and_always(lags: list[int], met: list[bool]) -> None:
-    assert [verdict.met for verdict in criteria.lag(lagging(*lags), 2000, 60, 30)[:2]] == met
+def test_counting_is_behind_by_little_nearly_always_and_by_some_never(delays_s: list[float], met: list[bool]) -> None:
+    samples = [seen(watermark_delay_s=each) for each in delays_s]
+
+    assert [verdict.met for verdict in criteria.lag(samples, bin_s=60, lateness_s=30)[:2]] == met
 
 
 @pytest.mark.parametrize(("delay_s", "met"), [(104.0, True), (106.0, False), (None, False)])
 def test_judging_may_be_a_bin_the_lateness_and_a_little_behind(delay_s: float | None, met: bool) -> None:
-    assert criteria.lag([seen(judged_delay_s=delay_s)] * 100, 2000, 60, 30)[2].met is met
+    assert criteria.lag([seen(judged_delay_s=delay_s)] * 100, bin_s=60, lateness_s=30)[2].met is met
+
+
+@pytest.mark.parametrize(("silent", "met"), [(0, True), (1, True), (2, False)])
+def test_a_stage_that_does_not_answer_is_named(silent: int, met: bool) -> None:
+    everything = {"count": 0, "detect": 0, "notify": 0}
+    without = {"count": 0, "notify": 0}
+    samples = [seen(lag_records=everything)] * (100 - silent) + [seen(lag_records=without)] * silent
+    (verdict,) = criteria.answers(samples)
+
+    assert verdict.met is met
+    assert ("detect" in verdict.measured) is (silent > 0)
 
 
 def counted(read: int, accepted: int, duplicate: int, late: int, dead: int) -> Metrics:
