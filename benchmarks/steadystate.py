@@ -23,7 +23,7 @@ from streams.worker import STAGES
 
 #: The first seconds are not measured: the workers begin, and every name is new.
 WARM_S, MEASURED_S = 70, 120
-_DISK_RECORDS = 40_000
+_DISK_BATCHES = 500
 
 
 class Steady(NamedTuple):
@@ -90,7 +90,7 @@ async def _on_disk(bootstrap_servers: str, compression: str, per_batch: int) -> 
     topic = f"disk-{compression}-{per_batch}"
     with KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(",")) as admin:
         admin.create_topics([NewTopic(topic, 1, 1)], wait_for_metadata=True)
-    reports = itertools.islice(_reports(), _DISK_RECORDS)
+    reports = itertools.islice(_reports(), _DISK_BATCHES * per_batch)
     written = 0
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers, compression_type=None if compression == "none" else compression

@@ -114,10 +114,11 @@ def by_operations(role: Role, settings: Settings) -> dict[tuple[Resource, tuple[
 
 
 def commands(role: Role, settings: Settings, principal: str) -> Iterator[str]:
-    """Yield the command lines that allow a principal, such as `User:tocsin`, all that a role needs."""
+    """Yield the command lines by which an administrator allows a principal, `User:tocsin`, all that a role needs."""
+    tool = f"kafka-acls.sh --bootstrap-server {settings.kafka.bootstrap_servers} --command-config admin.properties"
     for (resource, operations), names in by_operations(role, settings).items():
         what = [*(f"--operation {operation}" for operation in operations), *(f"--{resource} {name}" for name in names)]
-        yield f"kafka-acls.sh --add --allow-principal {shlex.quote(principal)} {' '.join(what)}"
+        yield f"{tool} --add --allow-principal {shlex.quote(principal)} {' '.join(what)}"
 
 
 def _looks(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:

@@ -69,9 +69,9 @@ def acls(
         str | None, typer.Option(metavar="TYPE:NAME", help="Who is to be allowed; User:tocsin-ROLE if nobody is named.")
     ] = None,
 ) -> None:
-    """Print the commands that allow what runs here, on a cluster that asks, the least that it needs.
+    """Print the commands by which an administrator allows what runs here the least that it needs.
 
-    They take the address of the cluster and the file with the administrator's settings behind them.
+    They are those of Kafka's own tool; admin.properties is the file that says who the administrator is.
     """
     options: Options = ctx.obj
     for each in [role] if role else Role:

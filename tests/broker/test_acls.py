@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -58,12 +58,15 @@ def admin(broker: EmbeddedBroker) -> Iterator[Any]:
 class Deployment:
     """Topics of its own, whose roles are allowed nothing but what the table says."""
 
-    def __init__(self, broker: EmbeddedBroker, admin: Any, *, create: bool = True) -> None:
+    def __init__(
+        self, broker: EmbeddedBroker, admin: Any, *, create: bool = True, withheld: Operation | None = None
+    ) -> None:
         self._broker = broker
         self._admin = admin
         self.prefix = f"acls-{next(_numbers)}"
         self.topics = Topics(self.prefix)
-        admin.create_acls([_acl(role, right) for role in ROLES for right in rights(role, self.settings(role))])
+        for role in ROLES:
+            self.allow(role, [right for right in rights(role, self.settings(role)) if right.operation is not withheld])
         if create:
             with Cluster(self.administrator) as cluster:
                 cluster.create()
@@ -86,6 +89,12 @@ class Deployment:
         detector = {"detect__detector": "limit", "detect__limit__above": 1}
         return own | {f"count__{key}": value for key, value in QUICK.items()} | detector | {"worker__http_port": 0}
 
+    def allow(self, role: Role, given: Sequence[Right]) -> None:
+        self._admin.create_acls([_acl(role, right) for right in given])
+
+    def existing(self) -> set[str]:
+        return {name for name in self._admin.list_topics() if name.startswith(f"{self.prefix}.")}
+
     @contextmanager
     def without(self, role: Role, right: Right) -> Iterator[None]:
         """Take a right away, and give it back at the end."""
@@ -93,7 +102,7 @@ class Deployment:
         try:
             yield
         finally:
-            self._admin.create_acls([_acl(role, right)])
+            self.allow(role, [right])
 
     def _kafka(self, **own: Any) -> Kafka:
         return Kafka(prefix=self.prefix, reports_partitions=1, counts_partitions=1, session_timeout_s=2, **own)
@@ -265,17 +274,23 @@ def test_a_command_ends_with_the_line_that_names_it(
         until(lambda: _works(lambda: command(settings, topics)), f"{right} is given back")
 
 
-def test_topics_that_may_not_be_created_or_looked_at_are_named(broker: EmbeddedBroker, admin: Any) -> None:
-    deployment = Deployment(broker, admin, create=False)
-    settings, counts = deployment.settings(Role.TOPICS), deployment.topics.counts
+@pytest.mark.parametrize("withheld", [Operation.DESCRIBE, Operation.CREATE])
+def test_topics_that_may_not_be_looked_at_or_created_are_named(
+    broker: EmbeddedBroker, admin: Any, withheld: Operation
+) -> None:
+    deployment = Deployment(broker, admin, create=False, withheld=withheld)
+    settings = deployment.settings(Role.TOPICS)
+    names = [topic.name for topic in layout(settings)]
     with Cluster(settings) as cluster:
-        for operation in (Operation.DESCRIBE, Operation.CREATE):
-            right = Right(operation, Resource.TOPIC, counts)
-            with deployment.without(Role.TOPICS, right), pytest.raises(MissingRightError) as raised:
-                cluster.create()
-            assert told(raised) == [f"the user tocsin-topics (kafka.sasl_username) lacks {operation} on topic {counts}"]
-        until(lambda: counts in cluster.create(), "the right is given back, and the topic created")
-        assert list(cluster.differences()) == []
+        with pytest.raises(MissingRightError) as raised:
+            cluster.create()
+        assert told(raised) == [
+            f"the user tocsin-topics (kafka.sasl_username) lacks {withheld} on topic {name}" for name in names
+        ]
+        assert deployment.existing() == set()
+        deployment.allow(Role.TOPICS, rights(Role.TOPICS, settings))
+        until(lambda: _works(cluster.create), "all is allowed, and done")
+    assert deployment.existing() == set(names)
 
 
 def test_no_right_is_missed_by_whom_everything_is_allowed(broker: EmbeddedBroker, admin: Any) -> None:

@@ -94,7 +94,11 @@ class Reader:
         lasting = next((begin for begin in LASTING if command.startswith(begin)), None)
         if lasting is not None:
             self.leave_running(lasting, command)
-            until(lambda: self.prints(shown, self.running[lasting][1].read_text()), f"{command} prints {shown}", PATIENCE_S)
+            until(
+                lambda: self.prints(shown, self.running[lasting][1].read_text()),
+                f"{command} prints {shown}",
+                PATIENCE_S,
+            )
         elif command.startswith(LOOKING):
             until(lambda: self.prints(shown, self.output(command)), f"{command} prints {shown}", PATIENCE_S)
         else:
