@@ -17,7 +17,7 @@ from benchmarks.samples import Sampler
 from streams.settings import Settings, load
 from streams.topics import layout
 
-_READY_S, _STOP_S = 60.0, 60.0
+_READY_S, _STOP_S = 240.0, 60.0
 _LOG_LINES_SHOWN = 15
 
 
