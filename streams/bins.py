@@ -185,7 +185,7 @@ class BinMerger:
             next_ms=next_ms,
             dark_bins=again[next_ms].dark_bins if again else self._dark_bins,
             blind_until_ms=self._blind_until_ms,
-            first_judged_at=again[next_ms].judged_at if again else self._first_judged_at,
+            first_judged_at=again[next_ms].judged_at if again else max(self._first_judged_at, self._position - 1),
         )
 
     def forget(self, floor_ms: int) -> None:
