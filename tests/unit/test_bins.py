@@ -206,7 +206,7 @@ LOG = [frame(0, 0, 1), covers(1, 1), mark(0, 1), mark(1, 1), frame(0, 1, 2), mar
     [
         (0, 0, 3),
         (1, 1, 6),  # source 1 spoke of bin 1 before bin 0 was complete
-        (2, 5, 0),  # the latest marks, which say that bin 2 is not complete yet
+        (2, 5, 7),  # the latest marks; bin 2 is not complete yet, and no earlier record completes it
     ],
 )
 def test_a_rebuild_begins_at_the_first_record_that_a_bin_from_the_floor_on_needs(
@@ -291,8 +291,8 @@ def test_a_restart_remembers_which_bins_lost_their_frames() -> None:
     assert rebuild is not None
     assert rebuild.blind_until_ms == start_ms(6)
     again = BinMerger(SETTINGS, rebuild)
-    found = bins(*log[rebuild.offset :], mark(0, 4), merger=again)
-    assert {number: bin_.covered for number, bin_ in found.items()} == {3: 0}
+    found = _bins([*log, mark(0, 4)], again, rebuild.offset)
+    assert [(bin_.bin_ms, bin_.covered) for _, bin_ in found] == [(start_ms(3), 0)]
 
 
 def test_a_known_floor_does_not_hide_that_the_start_of_the_log_is_lost() -> None:
