@@ -81,6 +81,8 @@ class BinMerger:
 
     def __init__(self, settings: Settings, begin: BinRebuild | None = None, *, gapped: bool = False) -> None:
         self._settings = settings
+        #: Asked for with every record, and dear to reckon.
+        self._counting = settings.counting
         self._bin_ms = settings.count.bin_ms
         self._sources = settings.kafka.reports_partitions
         #: The first bin that is not judged yet; None until the first is known.
@@ -113,10 +115,10 @@ class BinMerger:
             If no source can state that.
         """
         self._position = offset + 1
-        if record.counting != self._settings.counting:
+        if record.counting != self._counting:
             raise CountingChangedError(
                 f"offset {offset} was counted under settings {record.counting}, this worker has "
-                f"{self._settings.counting}: [count] and the partition numbers are fixed for the life of a counts "
+                f"{self._counting}: [count] and the partition numbers are fixed for the life of a counts "
                 "topic; drain to a new kafka.prefix to change them"
             )
         if not isinstance(record, SettingsChange) and not 0 <= record.source < self._sources:
@@ -181,7 +183,7 @@ class BinMerger:
         next_ms = min(again, default=self.next_ms)
         return BinRebuild(
             offset=min(needed),
-            counting=self._settings.counting,
+            counting=self._counting,
             next_ms=next_ms,
             dark_bins=again[next_ms].dark_bins if again else self._dark_bins,
             blind_until_ms=self._blind_until_ms,
