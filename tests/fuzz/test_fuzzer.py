@@ -17,6 +17,7 @@ from tests.fuzz.engines import at_random, has_coverage
 from tests.fuzz.mutation import USUAL_BYTES, Mutator
 from tests.fuzz.target import SEPARATOR, SHARES, target
 from tests.support.fuzztargets import Noting, Planted
+from tests.support.programs import missing
 
 ROOT = Path(__file__).parents[2]
 PLANTED = "tests.support.fuzztargets"
@@ -24,13 +25,11 @@ PLANTED = "tests.support.fuzztargets"
 INPUTS = dict.fromkeys(SHARES, 3000) | {"settings": 300, "reportlogs": 600, "counts": 1000, "snapshots": 1000}
 
 
-engines = pytest.mark.parametrize(
-    "engine",
-    [
-        "random",
-        pytest.param("coverage", marks=pytest.mark.skipif(not has_coverage(), reason="atheris is not installed")),
-    ],
-)
+@pytest.fixture(params=["random", "coverage"])
+def engine(request: pytest.FixtureRequest) -> str:
+    if request.param == "coverage" and not has_coverage():
+        missing("atheris is not installed (make fuzz installs it)")
+    return str(request.param)
 
 
 def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +65,6 @@ def test_a_planted_bug_is_found_and_the_one_input_that_shows_it_is_saved(tmp_pat
         Planted().judge(data)
 
 
-@engines
 def test_a_finding_ends_the_command_with_1_and_names_the_command_that_shows_it_again(
     engine: str, tmp_path: Path
 ) -> None:
@@ -79,7 +77,6 @@ def test_a_finding_ends_the_command_with_1_and_names_the_command_that_shows_it_a
     assert "ValueError: planted" in shown.stderr
 
 
-@engines
 def test_without_a_finding_the_command_ends_with_0_after_exactly_as_many_inputs_as_asked_for(
     engine: str, tmp_path: Path
 ) -> None:

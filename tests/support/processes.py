@@ -54,7 +54,7 @@ class Process:
     def exit_code(self) -> int:
         """Return how it ends by itself, without a traceback."""
         code = self.process.wait(60)
-        assert "Traceback" not in self.said
+        assert "Traceback" not in self.said, self.said
         return code
 
     def get(self, path: str) -> tuple[int, str]:

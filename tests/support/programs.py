@@ -1,9 +1,10 @@
-"""Programs that no Python package brings: where they are, and what to do without them."""
+"""Programs that not every developer has: where they are, and what to do without them."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -24,7 +25,11 @@ def program(name: str) -> str:
     for candidate in NAMES.get(name, (name,)):
         if path := shutil.which(candidate):
             return path
-    message = f"{name} is not installed (Debian package {PACKAGES[name]})"
+    return missing(f"{name} is not installed (Debian package {PACKAGES[name]})")
+
+
+def missing(message: str) -> NoReturn:
+    """Skip the test that lacks something, or fail where everything must be there."""
     if os.environ.get("NO_TEST_SKIPPED"):
         pytest.fail(message)
     pytest.skip(message)
