@@ -137,6 +137,12 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
+    def _stopped_set(self) -> None:
+        try:
+            super()._stopped_set()
+        except RuntimeError:  # the thread has crashed and closed its loop: nobody waits there any more
+            self._stopped.set()
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Void the assignment before anything else can be delivered under it."""
         self._void()

@@ -28,6 +28,11 @@ from faust.transport import consumer as transport_consumer
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage
+from prometheus_client import CollectorRegistry
+
+from streams.app import count_app
+from streams.settings import Settings
+from streams.transport import ChunkConsumerThread
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +59,7 @@ def test_the_three_packages_are_pinned_to_one_version_and_that_one_is_installed(
         (driver.AIOKafkaConsumerThread._fetch_records, "consumer active_partitions timeout max_records"),
         (driver.AIOKafkaConsumerThread.on_partitions_revoked, "revoked"),
         (driver.AIOKafkaConsumerThread.on_partitions_assigned, "assigned generation_id"),
+        (driver.AIOKafkaConsumerThread._stopped_set, ""),
         (driver.Consumer._new_consumer_thread, ""),
         (driver.Consumer._to_message, "tp record"),
         (driver.Consumer.on_partitions_revoked, "revoked"),
@@ -122,6 +128,19 @@ def test_a_consumer_of_faust_has_the_fields_that_the_transport_touches() -> None
         assert_there(app, "_crashed")
         thread = app.consumer._thread  # type: ignore[attr-defined]  # what it is, is what is asked here
         assert_there(thread, "_consumer", "consumer", "app")
+
+    asyncio.run(scenario())
+
+
+def test_a_thread_that_has_crashed_and_closed_its_loop_can_be_stopped() -> None:
+    async def scenario() -> None:
+        consumer: Any = count_app(Settings(), CollectorRegistry()).consumer
+        thread = consumer._thread
+        assert isinstance(thread, ChunkConsumerThread)
+        assert_there(thread, "thread_loop", "_stopped", "should_stop")
+        thread.thread_loop.close()
+        thread._stopped_set()
+        assert thread.should_stop
 
     asyncio.run(scenario())
 
