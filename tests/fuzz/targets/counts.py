@@ -36,6 +36,8 @@ CHANGE = SettingsChange(
     detecting=SETTINGS.detecting,
     settings={"detect": {"detector": "limit"}, "policy": [{"raise_above": 9}], "regions": {}},
 )
+#: What comes behind every input.
+BEHIND = [encode(record) for record in [*FRAMES, *LATER]]
 
 
 class Target:
@@ -57,15 +59,16 @@ class Target:
     def judge(self, data: bytes) -> None:
         """Merge the records of `data` as the detect stage does, with good ones behind them."""
         merger = BinMerger(SETTINGS)
-        in_force = InForce(SETTINGS, None, {})
+        in_force = None
         judged = []
-        values = [*parts(data), *(encode(record) for record in [*FRAMES, *LATER])]
+        values = [*parts(data), *BEHIND]
         for offset, value in enumerate(values):
             try:
                 record = decode_counts(value)
                 assert decode_counts(encode(record)) == record, "not read back as it was written"
                 merger.add(offset, record)
                 if isinstance(record, SettingsChange):
+                    in_force = in_force or InForce(SETTINGS, None, {})  # dear to make for those without a change
                     in_force.change(record, merger.next_ms)
             except (msgspec.DecodeError, ValueError, VersionError, SettingsError) as error:
                 require("", error)
