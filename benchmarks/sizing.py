@@ -2,7 +2,8 @@
 
     python benchmarks/sizing.py [memory] [disk] [steady] [recovery] [restart] [--output DIR]
 
-Without a name all of them, some 25 minutes. Prints a table each and writes sizing.json to DIR.
+Without a name all of them, some 25 minutes. Prints a table each, what takes minutes line by line as well, and writes
+NAME.json to DIR.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
+from rich import print as say
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +27,8 @@ from benchmarks.recovery import recovery, restart_s
 from benchmarks.steadystate import on_disk, steady
 from streams.broker import EmbeddedBroker
 from streams.worker import STAGES
+
+Figures = TypeVar("Figures")
 
 REPORTERS = (100_000, 250_000, 500_000, 1_000_000, 2_000_000)
 CELLS = 300_000
@@ -50,6 +54,12 @@ def main() -> None:
         found, table = MEASUREMENTS[name]()
         console.print(table)
         (options.output / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+
+
+def said(figures: Figures) -> Figures:
+    """Print figures at once: should a later measurement fail, they are not lost."""
+    say(figures)
+    return figures
 
 
 def memory() -> tuple[Any, Table]:
@@ -88,7 +98,7 @@ def disk() -> tuple[Any, Table]:
 def steady_state() -> tuple[Any, Table]:
     """Measure the three stages at several rates."""
     with EmbeddedBroker() as broker, tempfile.TemporaryDirectory() as folder:
-        found = [steady(Path(folder), broker.bootstrap_servers, rate) for rate in RATES]
+        found = [said(steady(Path(folder), broker.bootstrap_servers, rate)) for rate in RATES]
     table = Table("reports a second", *(f"{stage}, % of a core" for stage in STAGES), "broker", "bytes a second")
     for each in found:
         shares = [f"{100 * each.cpu[name]:.1f}" for name in (*STAGES, "broker")]
@@ -100,7 +110,8 @@ def steady_state() -> tuple[Any, Table]:
 def recoveries() -> tuple[Any, Table]:
     """Measure count after a kill at several rates."""
     with EmbeddedBroker() as broker, tempfile.TemporaryDirectory() as folder:
-        found = [recovery(Path(folder), broker.bootstrap_servers, rate, RECOVERY_EPOCH_S) for rate in RECOVERY_RATES]
+        servers = broker.bootstrap_servers
+        found = [said(recovery(Path(folder), servers, rate, RECOVERY_EPOCH_S)) for rate in RECOVERY_RATES]
     table = Table("reports a second", "assigned, s", "caught up, s", "read again", "read a second", "CPU-s")
     for each in found:
         table.add_row(
