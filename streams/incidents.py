@@ -248,7 +248,7 @@ def _decision(rule: str, bin_: Observation, limits: Limits, window_bins: int) ->
 
 def _reason(rule: str, incident: Ongoing, bin_: Observation, limits: Limits, window_bins: int) -> str:
     """Return the decision in words; `incident` is as it was just before the transition."""
-    span = _span(window_bins * (bin_.bin_end_ms - bin_.bin_ms))
+    span = span_in_words(window_bins * (bin_.bin_end_ms - bin_.bin_ms))
     window = f"{bin_.window:,} {'report' if bin_.window == 1 else 'reports'} in {span}"
     match rule:
         case "raise":
@@ -299,7 +299,8 @@ def _number(value: float) -> str:
     return f"{float(f'{value:.4g}'):,.12g}"
 
 
-def _span(duration_ms: int) -> str:
+def span_in_words(duration_ms: int) -> str:
+    """Return a length of time in words: `15 minutes`, `20 seconds`."""
     unit, name = (MINUTE_MS, "minute") if duration_ms % MINUTE_MS == 0 else (1000, "second")
     amount = duration_ms // unit
     return f"{amount} {name}{'' if amount == 1 else 's'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.events import Alert, Incident, instant
+from streams.incidents import span_in_words
 from streams.names import region_name
 from streams.settings import Settings
 
@@ -26,8 +27,7 @@ def alert(incident: Incident, settings: Settings) -> Alert | None:
 
 def _text(incident: Incident, settings: Settings) -> str:
     where = f"{incident.service} in {region_name(incident.region, settings)}"
-    minutes = settings.count.window_ms // 60_000
-    now = f"{incident.decision.window:,} reports in {minutes} minutes"
+    now = f"{incident.decision.window:,} reports in {span_in_words(settings.count.window_ms)}"
     match incident.transition:
         case "opened":
             return f"{where}: incident opened, {now} (since {instant(incident.opened_ms)})"
