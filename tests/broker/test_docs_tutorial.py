@@ -151,11 +151,13 @@ def test_a_file_is_replayed(reader: Reader) -> None:
         reader.follow(block)
 
 
+@pytest.mark.timeout(600)
 def test_an_outage_of_ones_own_is_seen_and_other_limits_raise_nothing(reader: Reader) -> None:
     for number in (3, 4, 5, 6, 7):
         for block in step(number):
             reader.follow(block)
-    until(lambda: "tocsin_window_reports" in reader.output("curl -s http://127.0.0.1:6066/metrics"), "at work again")
+    metrics = "curl -s http://127.0.0.1:6066/metrics"
+    until(lambda: "tocsin_window_reports" in reader.output(metrics), "at work again", PATIENCE_S)
     transitions = reader.output("tocsin incidents --no-follow").splitlines()
     assert [line.split()[1] for line in transitions if " GREW " not in line] == ["OPENED", "CLEARED"]
 
