@@ -1,0 +1,1 @@
+"""The simulation study: false incidents, delays and clearing of every detector beside a clairvoyant bound."""
