@@ -54,8 +54,8 @@ def _lasting(factor: float) -> Scenario:
     return Scenario(f"lasting x{factor:g}", np.full(LONGEST_BINS, factor), factor, tail_bins=0)
 
 
-#: Growth over half an hour, then an hour at five times the mean.
-RAMP = Scenario("ramp to x5", np.append(np.linspace(1, 5, 31)[1:], np.full(60, 5.0)), 2.0)
+#: Growth over an hour, then an hour at five times the mean. The jumps that are known are the fastest single ones.
+RAMP = Scenario("ramp to x5", np.append(np.linspace(1, 5, 61)[1:], np.full(60, 5.0)), 2.0)
 #: Growth over six hours, then an hour at three times the mean.
 SLOW = Scenario("slow to x3 over 6 h", np.append(np.linspace(1, 3, 361)[1:], np.full(60, 3.0)), 1.5)
 STEPS = tuple(_step(factor) for factor in (2.0, 3.0, 10.0))
