@@ -183,7 +183,7 @@ def _tried(
         found = Outages(generator.cell, delay, clear[own], number[own])
         yield (
             scenario.name,
-            Outages(*(getattr(found, name)[~was_open] for name in ("group", "delay_bins", "clear_bins", "incidents"))),
+            Outages(*(getattr(found, name)[~was_open] for name in ("group", "delay_min", "clear_min", "incidents"))),
         )
 
 

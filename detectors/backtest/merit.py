@@ -75,18 +75,18 @@ class Outages:
     ----------
     group
         Which group of keys the outage was in.
-    delay_bins
-        From its start to the end of the bin that opened an incident, in bins; infinite where none did while it lasted.
-    clear_bins
-        From its end to the end of the bin that closed the last incident, 0 if before; infinite where none closed, NaN
-        where none opened.
+    delay_min
+        From its start to the end of the bin that opened an incident, in minutes; infinite where none did in time.
+    clear_min
+        From its end to the end of the bin that closed the last incident, 0 if before; infinite while that is open,
+        NaN where none opened.
     incidents
         How many incidents opened.
     """
 
     group: NDArray[np.int64]
-    delay_bins: NDArray[np.float64]
-    clear_bins: NDArray[np.float64]
+    delay_min: NDArray[np.float64]
+    clear_min: NDArray[np.float64]
     incidents: NDArray[np.int64]
 
     @classmethod
@@ -97,27 +97,27 @@ class Outages:
     def of(self, groups: NDArray[np.int64]) -> Outages:
         """Return those of some groups."""
         own = np.isin(self.group, groups)
-        return Outages(self.group[own], self.delay_bins[own], self.clear_bins[own], self.incidents[own])
+        return Outages(self.group[own], self.delay_min[own], self.clear_min[own], self.incidents[own])
 
     def detected(self) -> float:
         """Return the share of outages in which an incident opened while they lasted."""
-        return float(np.isfinite(self.delay_bins).mean())
+        return float(np.isfinite(self.delay_min).mean())
 
     def delay(self, percent: float) -> float:
-        """Return a percentile of the delay in bins; an undetected outage counts as infinite."""
-        return percentile(self.delay_bins, percent)
+        """Return a percentile of the delay in minutes; an undetected outage counts as infinite."""
+        return percentile(self.delay_min, percent)
 
-    def mean_delay(self, at_most_bins: float) -> float:
-        """Return the mean delay in bins, none counted as more than `at_most_bins`."""
-        return float(np.minimum(self.delay_bins, at_most_bins).mean())
+    def mean_delay(self, at_most_min: float) -> float:
+        """Return the mean delay in minutes, none counted as more than `at_most_min`."""
+        return float(np.minimum(self.delay_min, at_most_min).mean())
 
     def clear(self, percent: float) -> float:
-        """Return a percentile of the bins that it took to clear, of the detected outages."""
-        return percentile(self.clear_bins[np.isfinite(self.delay_bins)], percent)
+        """Return a percentile of the minutes that it took to clear, of the detected outages."""
+        return percentile(self.clear_min[np.isfinite(self.delay_min)], percent)
 
     def incidents_per_outage(self) -> float:
         """Return how many incidents a detected outage became on average."""
-        detected = np.isfinite(self.delay_bins)
+        detected = np.isfinite(self.delay_min)
         return float(self.incidents[detected].mean()) if detected.any() else float("nan")
 
 
