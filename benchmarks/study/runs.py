@@ -118,8 +118,8 @@ def run(
 
 
 def _quiet(opened: NDArray[np.int64], cell: NDArray[np.int64], days: int) -> Quiet:
-    keys = np.bincount(cell, minlength=len(CELLS))
-    return Quiet(np.bincount(cell, opened, len(CELLS)).astype(np.int64), keys * float(days))
+    keys = np.bincount(cell, minlength=len(CELLS)).astype(np.float64)
+    return Quiet(np.bincount(cell, opened, len(CELLS)).astype(np.int64), keys * days)
 
 
 def _branch(

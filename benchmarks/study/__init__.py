@@ -1,1 +1,0 @@
-"""The simulation study: false incidents, delays and clearing of every detector beside a clairvoyant bound."""
