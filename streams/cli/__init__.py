@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from streams.backtest.series import BacktestError
 from streams.broker import BrokerError
 from streams.cli.backfill import backfill
+from streams.cli.backtest import backtest
 from streams.cli.broker import broker
 from streams.cli.check_config import check_config
 from streams.cli.context import ExitCode, Options, overrides
@@ -46,6 +48,7 @@ EXPECTED = (
     ScenarioError,
     ImporterError,
     DeadLetterError,
+    BacktestError,
 )
 
 
@@ -67,7 +70,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for command in (demo, worker, broker, simulate, produce, replay, backfill, incidents, export, check_config):
+for command in (demo, worker, broker, simulate, produce, replay, backfill, backtest, incidents, export, check_config):
     app.command()(command)
 app.add_typer(topics, name="topics")
 app.add_typer(importers, name="import")
