@@ -62,9 +62,9 @@ STEPS = tuple(_step(factor) for factor in (2.0, 3.0, 10.0))
 #: Outages without an end: what mean delays are taken from.
 LASTING = tuple(_lasting(factor) for factor in (2.0, 3.0, 10.0))
 PRANKS = (
-    Scenario("burst of one minute, x20", np.ones(1), 1.0, 30, is_outage=False, burst_reports=20.0),
-    Scenario("burst of one minute, x200", np.ones(1), 1.0, 30, is_outage=False, burst_reports=200.0),
-    Scenario("drop to zero for one minute", np.zeros(1), 1.0, 30, is_outage=False),
-    Scenario("drop to zero for 60 min", np.zeros(60), 1.0, 60, is_outage=False),
+    Scenario("burst of one minute, x20", np.ones(1), 1.0, 15, is_outage=False, burst_reports=20.0),
+    Scenario("burst of one minute, x200", np.ones(1), 1.0, 15, is_outage=False, burst_reports=200.0),
+    Scenario("drop to zero for one minute", np.zeros(1), 1.0, 15, is_outage=False),
+    Scenario("drop to zero for 60 min", np.zeros(60), 1.0, 30, is_outage=False),
 )
 SCENARIOS = (*STEPS, RAMP, SLOW, *PRANKS, *LASTING)

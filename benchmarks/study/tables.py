@@ -89,9 +89,9 @@ def ratio_lines(ratios: Mapping[tuple[str, int], float]) -> Iterator[str]:
 
 def lines(result: Result, bound: Result | None, by_cell: bool) -> Sequence[str]:
     """Return all of it."""
-    found = [*quiet_lines(result), *outage_lines(result)]
+    found = [*(quiet_lines(result) if result.quiet else ()), *outage_lines(result)]
     if bound is not None:
-        found += [*ratio_lines(delay_ratios(result, bound)), "the clairvoyant's:", *outage_lines(bound)]
+        found += ratio_lines(delay_ratios(result, bound))
     if by_cell:
         found += cell_lines(result)
     return found

@@ -16,7 +16,7 @@ NOISE = Condition("noise", noise_sd=0.3)
 
 
 def per_cell(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values.reshape(len(CELLS), -1).mean(axis=1)
+    return np.asarray(values.reshape(len(CELLS), -1).mean(axis=1))
 
 
 def test_every_cell_has_the_level_that_it_is_named_after() -> None:
