@@ -119,6 +119,8 @@ class KeyedDetector:
         observed: NDArray[np.bool_],
         is_open: NDArray[np.bool_],
         local_offset_s: NDArray[np.int64],
+        covered: NDArray[np.bool_] | None = None,
+        threshold_rise: NDArray[np.float64] | None = None,
     ) -> int:
         """Return the number of the bin that starts at `bin_start_ms`, after checking every argument of a step."""
         bin_number, remainder = divmod(bin_start_ms, self._bin_ms)
@@ -130,6 +132,10 @@ class KeyedDetector:
             "is_open": (is_open, np.bool_),
             "local_offset_s": (local_offset_s, np.int64),
         }
+        if covered is not None:
+            given["covered"] = (covered, np.bool_)
+        if threshold_rise is not None:
+            given["threshold_rise"] = (threshold_rise, np.float64)
         for name, (array, kind) in given.items():
             if array.dtype != kind or array.shape != (self._keys,):
                 raise ValueError(
@@ -139,6 +145,11 @@ class KeyedDetector:
         if not possible.all():
             key = int(np.argmin(possible))
             raise ValueError(f"counts[{key}] is {counts[key]}: must be between 0 and 2**53")
+        if threshold_rise is not None:
+            possible = (threshold_rise >= 0) & (threshold_rise < np.inf)
+            if not possible.all():
+                key = int(np.argmin(possible))
+                raise ValueError(f"threshold_rise[{key}] is {threshold_rise[key]}: must be finite and not negative")
         early = self._columns["last_bin"] >= bin_number
         if early.any():
             key = int(np.argmax(early))

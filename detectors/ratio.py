@@ -25,8 +25,9 @@ class Ratio(KeyedDetector):
     A week is held as blocks of 15 minutes (of one bin, where bins are longer), each the mean reports per observed bin;
     *expected* is the median of the blocks. IODA, the Internet outage observatory, compares with a 7-day median too.
 
-    - A block with fewer than half of its bins observed is missing. A block with an incident open in it teaches nothing
-      and leaves in place the block of the week before: an incident neither raises its own baseline nor wears it out.
+    - A block with fewer than half of its bins observed is missing. A block with an incident open in it, or with a
+      bin that may lack reports, teaches nothing and leaves in place the block of the week before: an incident neither
+      raises its own baseline nor wears it out.
     - A key is learning until 24 hours of blocks are there.
     - A bin is in excess when it reaches both `above` times expected and expected plus `min_excess`, which alone decides
       where nothing is expected. With *limit* the larger of the two, the score of a bin is `above * count / limit`,
@@ -85,10 +86,10 @@ class Ratio(KeyedDetector):
             bin_ms,
             {"above": above, "min_excess": min_excess},
             {
-                # The block that the key's last bin is in: its bins observed so far, their reports, any incident.
+                # The block of the last bin: bins observed so far, their reports, whether one of them must not teach.
                 "block_bins": np.int32(0),
                 "block_reports": np.float64(0),
-                "block_open": np.bool_(False),
+                "block_excluded": np.bool_(False),
                 "expected": np.float64(np.nan),
                 # Block b is at b modulo the length; NaN is missing.
                 "week": np.full(self._week_blocks, np.nan, np.float32),
@@ -102,9 +103,12 @@ class Ratio(KeyedDetector):
         observed: NDArray[np.bool_],
         is_open: NDArray[np.bool_],
         local_offset_s: NDArray[np.int64],
+        *,
+        covered: NDArray[np.bool_] | None = None,
+        threshold_rise: NDArray[np.float64] | None = None,
     ) -> Verdict:
         """Judge one bin of every key, then learn from it; see `Detector.step`."""
-        bin_number = self._bin_number(bin_start_ms, counts, observed, is_open, local_offset_s)
+        bin_number = self._bin_number(bin_start_ms, counts, observed, is_open, local_offset_s, covered, threshold_rise)
         block = bin_number // self._block_bins
         ended = np.flatnonzero(self._columns["last_bin"] < block * self._block_bins)
         for start in range(0, len(ended), CHUNK_KEYS):
@@ -118,14 +122,18 @@ class Ratio(KeyedDetector):
 
         self._columns["block_bins"] += observed
         self._columns["block_reports"] += np.where(observed, counts, 0.0)
-        self._columns["block_open"] |= is_open
+        self._columns["block_excluded"] |= is_open if covered is None else is_open | ~covered
         return Verdict(
             expected=expected,
             score=score,
             score_threshold=np.full(self.keys, self._above),
             raised=score >= self._above,
             clear_level=self._clear_ratio * limit / self._above,
+            clear_score=np.full(self.keys, np.nan),
+            clear_threshold=np.full(self.keys, np.nan),
+            rebaselined=np.zeros(self.keys, np.bool_),
             learning=learning,
+            figures={"bin_limit": limit},
         )
 
     def _end_block(self, keys: NDArray[np.int64], block: int) -> None:
@@ -134,7 +142,7 @@ class Ratio(KeyedDetector):
         last_block = columns["last_bin"][keys] // self._block_bins
         bins = columns["block_bins"][keys]
         mean = np.where(2 * bins >= self._block_bins, columns["block_reports"][keys] / np.maximum(bins, 1), np.nan)
-        teaches = ~columns["block_open"][keys]
+        teaches = ~columns["block_excluded"][keys]
         week = columns["week"][keys]
         week[teaches, (last_block % self._week_blocks)[teaches]] = mean[teaches]
 
@@ -148,7 +156,7 @@ class Ratio(KeyedDetector):
         columns["expected"][keys] = self._median(week)
         columns["block_bins"][keys] = 0
         columns["block_reports"][keys] = 0.0
-        columns["block_open"][keys] = False
+        columns["block_excluded"][keys] = False
 
     def _median(self, week: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the median of the blocks of each week, NaN where fewer than 24 hours are there; sorts `week`."""

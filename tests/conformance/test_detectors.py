@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from detectors import Detector, SnapshotError, Verdict
 from tests.support.detectorcases import (
     CASES,
+    HOUR_MS,
     NORMAL,
     OUTAGE,
     Case,
+    arrays,
     contents,
     every_detector,
     everything,
@@ -36,6 +38,8 @@ class Bin:
     counts: tuple[float, float, float]
     observed: tuple[bool, bool, bool]
     is_open: tuple[bool, bool, bool]
+    covered: tuple[bool, bool, bool] = (True, True, True)
+    threshold_rise: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def _three(values: Sequence[T]) -> st.SearchStrategy[tuple[T, T, T]]:
@@ -50,6 +54,8 @@ any_bins = st.lists(
         counts=_three([0.0, 1.0, 9.0, NORMAL, 12.0, 55.0, OUTAGE, 1e7]),
         observed=_three([True, True, True, False]),
         is_open=_three([False, False, False, True]),
+        covered=_three([True, True, True, False]),
+        threshold_rise=_three([0.0, 0.0, 0.5, 4.0, 200.0]),
     ),
     max_size=40,
 )
@@ -63,8 +69,18 @@ def run(
     number = first
     for each in bins:
         number += each.skipped
-        observed, is_open = [each.observed[key] for key in keys], [each.is_open[key] for key in keys]
-        verdicts.append(step(case, detector, number, [each.counts[key] for key in keys], observed, is_open))
+        verdicts.append(
+            step(
+                case,
+                detector,
+                number,
+                [each.counts[key] for key in keys],
+                [each.observed[key] for key in keys],
+                [each.is_open[key] for key in keys],
+                covered=[each.covered[key] for key in keys],
+                threshold_rise=[each.threshold_rise[key] for key in keys],
+            )
+        )
         number += 1
     return verdicts
 
@@ -81,16 +97,19 @@ def test_a_new_detector_has_no_keys(case: Case) -> None:
 @every_detector
 def test_a_verdict_has_one_element_per_key_and_the_types_it_says(case: Case) -> None:
     verdict = step(case, learnt(case, 3), case.learning_bins, [0, NORMAL, 1e7])
-    types = {field.name: getattr(verdict, field.name).dtype for field in dataclasses.fields(verdict)}
+    types = {name: array.dtype for name, array in arrays(verdict).items()}
     assert types == {
         "expected": np.float64,
         "score": np.float64,
         "score_threshold": np.float64,
         "raised": np.bool_,
         "clear_level": np.float64,
+        "clear_score": np.float64,
+        "clear_threshold": np.float64,
+        "rebaselined": np.bool_,
         "learning": np.bool_,
-    }
-    assert all(getattr(verdict, field.name).shape == (3,) for field in dataclasses.fields(verdict))
+    } | {f"figures.{name}": np.float64 for name in verdict.figures}
+    assert all(array.shape == (3,) for array in arrays(verdict).values())
 
 
 @every_detector
@@ -199,7 +218,8 @@ def test_a_skipped_bin_is_one_that_was_not_observed(case: Case, bins: list[Bin])
             step(case, stepping, number, [7.0] * 3, observed=False)
             number += 1
         verdicts = [
-            step(case, detector, number, each.counts, each.observed, each.is_open) for detector in (skipping, stepping)
+            step(case, detector, number, each.counts, each.observed, each.is_open, covered=each.covered)
+            for detector in (skipping, stepping)
         ]
         assert contents(verdicts[0]) == contents(verdicts[1])
         number += 1
@@ -223,14 +243,84 @@ def test_missing_bins_do_not_wipe_out_the_evidence(case: Case) -> None:
 
 
 @every_detector
-def test_missing_and_open_bins_teach_nothing(case: Case) -> None:
-    detector, bins = learnt(case, 2), range(case.learning_bins, 2 * case.learning_bins + 100)
-    for number in bins:
-        verdict = step(case, detector, number, [OUTAGE, OUTAGE], observed=[False, True], is_open=[False, True])
+def test_bins_that_are_missing_open_or_not_covered_teach_nothing(case: Case) -> None:
+    detector = learnt(case, 3)
+    # Less than a day: after one, a detector may take an incident's level for the usual one.
+    for number in range(case.learning_bins, case.learning_bins + 20 * HOUR_MS // case.bin_ms):
+        verdict = step(
+            case,
+            detector,
+            number,
+            [OUTAGE] * 3,
+            observed=[False, True, True],
+            is_open=[False, True, False],
+            covered=[True, True, False],
+        )
     taught = step(case, learnt(case), case.learning_bins, [NORMAL])
     # What is missing for long may be forgotten, but is never learnt.
     assert verdict.learning[0] or verdict.expected[0].tobytes() == taught.expected[0].tobytes()
     assert verdict.expected[1].tobytes() == taught.expected[0].tobytes()
+    assert verdict.expected[2].tobytes() == taught.expected[0].tobytes()
+
+
+@every_detector
+def test_every_observed_bin_is_covered_and_no_threshold_rises_unless_said(case: Case) -> None:
+    said, unsaid = learnt(case), learnt(case)
+    for number, count in enumerate([NORMAL, OUTAGE, OUTAGE, OUTAGE, 0.0], case.learning_bins):
+        verdicts = [
+            step(case, said, number, [count], covered=True, threshold_rise=0.0),
+            step(case, unsaid, number, [count]),
+        ]
+        assert contents(verdicts[0]) == contents(verdicts[1])
+    assert everything(said) == everything(unsaid)
+
+
+@every_detector
+def test_a_bin_that_is_not_covered_may_raise(case: Case) -> None:
+    detector = learnt(case)
+    verdicts = [step(case, detector, case.learning_bins + i, [OUTAGE], covered=False) for i in range(5)]
+    assert any(verdict.raised[0] for verdict in verdicts)
+
+
+@every_detector
+def test_only_covered_bins_speak_for_the_end_of_an_outage(case: Case) -> None:
+    """Where a detector weighs evidence for the end: a lull that all sources cover is enough, another one is none."""
+    detector = learnt(case, 2)
+    for i in range(10):
+        step(case, detector, case.learning_bins + i, [OUTAGE] * 2, is_open=i > 5)
+    over = []
+    for i in range(10, 70):
+        bins = step(case, detector, case.learning_bins + i, [NORMAL] * 2, is_open=True, covered=[True, False])
+        assert (np.isnan(bins.clear_score) == np.isnan(bins.clear_threshold)).all()
+        over.append(bins.clear_score >= bins.clear_threshold)
+    assert not any(of_key[1] for of_key in over)
+    assert any(of_key[0] for of_key in over) or np.isnan(bins.clear_score[0])
+
+
+@every_detector
+def test_nothing_speaks_for_the_end_of_an_outage_that_goes_on(case: Case) -> None:
+    detector = learnt(case)
+    for i in range(60):
+        verdict = step(case, detector, case.learning_bins + i, [OUTAGE], is_open=i > 5)
+        assert not verdict.clear_score[0] > 0
+
+
+@every_detector
+def test_what_a_raise_takes_on_top_is_in_the_threshold_or_ignored(case: Case) -> None:
+    usual, raised = (
+        step(case, learnt(case), case.learning_bins, [NORMAL], threshold_rise=rise).score_threshold[0]
+        for rise in (0.0, 2.0)
+    )
+    assert raised - usual in (0.0, 2.0)
+
+
+@every_detector
+def test_only_open_incidents_are_ended_by_a_new_baseline(case: Case) -> None:
+    detector = learnt(case, 2)
+    for i in range(30 * HOUR_MS // case.bin_ms):
+        verdict = step(case, detector, case.learning_bins + i, [OUTAGE] * 2, is_open=[False, i > 5])
+        assert not verdict.rebaselined[0]
+        assert not verdict.rebaselined[1] or i * case.bin_ms >= 20 * HOUR_MS
 
 
 @every_detector
@@ -326,6 +416,13 @@ def test_bad_input_is_named_and_leaves_everything_as_it_was(case: Case) -> None:
         detector.step(start_ms, counts, observed, counts, offset)  # type: ignore[arg-type] # the error under test
     with pytest.raises(ValueError, match="local_offset_s has type int64 and shape"):
         detector.step(start_ms, counts, observed, is_open, np.zeros(0, np.int64))
+    with pytest.raises(ValueError, match="covered has type float64"):
+        detector.step(start_ms, counts, observed, is_open, offset, covered=counts)  # type: ignore[arg-type] # the same
+    with pytest.raises(ValueError, match="threshold_rise has type float64 and shape"):
+        detector.step(start_ms, counts, observed, is_open, offset, threshold_rise=np.zeros(1))
+    for bad in (np.nan, np.inf, -0.5):
+        with pytest.raises(ValueError, match=r"threshold_rise\[1\] is"):
+            detector.step(start_ms, counts, observed, is_open, offset, threshold_rise=np.array([0.0, bad]))
     with pytest.raises(ValueError, match=f"bin_start_ms is {start_ms + 1}: not a multiple"):
         detector.step(start_ms + 1, counts, observed, is_open, offset)
     with pytest.raises(ValueError, match="key 0 has been stepped up to"):

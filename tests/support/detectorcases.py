@@ -6,9 +6,11 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detectors import Detector, Limit, Ratio, Verdict
 
@@ -48,8 +50,11 @@ def step(
     counts: Sequence[float],
     observed: Sequence[bool] | bool = True,
     is_open: Sequence[bool] | bool = False,
+    *,
+    covered: Sequence[bool] | bool | None = None,
+    threshold_rise: Sequence[float] | float | None = None,
 ) -> Verdict:
-    """Step bin `number`; a single flag goes for every key."""
+    """Step bin `number`; a single flag or figure goes for every key."""
     k = detector.keys
     return detector.step(
         number * case.bin_ms,
@@ -57,6 +62,8 @@ def step(
         np.array(np.broadcast_to(observed, k)),
         np.array(np.broadcast_to(is_open, k)),
         np.zeros(k, np.int64),
+        covered=None if covered is None else np.array(np.broadcast_to(covered, k)),
+        threshold_rise=None if threshold_rise is None else np.full(k, threshold_rise, np.float64),
     )
 
 
@@ -83,5 +90,12 @@ def everything(detector: Detector) -> bytes:
     return detector.snapshot(slice(0, detector.keys))
 
 
+def arrays(verdict: Verdict) -> dict[str, NDArray[Any]]:
+    """Return every array of a verdict by name, its further figures included."""
+    own = {field.name: getattr(verdict, field.name) for field in dataclasses.fields(verdict)}
+    figures = own.pop("figures")
+    return own | {f"figures.{name}": array for name, array in figures.items()}
+
+
 def contents(verdict: Verdict, keys: slice | list[int] = slice(None)) -> dict[str, bytes]:
-    return {field.name: getattr(verdict, field.name)[keys].tobytes() for field in dataclasses.fields(verdict)}
+    return {name: array[keys].tobytes() for name, array in arrays(verdict).items()}
