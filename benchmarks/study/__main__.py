@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument("--learn-days", type=int)
     asked.add_argument("--watch-days", type=int)
     asked.add_argument("--branch-days", type=int, help="outages start again after so many days")
+    asked.add_argument("--calibration-days", type=int, default=28, help="to find the clairvoyant's thresholds on")
     asked.add_argument("--conditions", help="parts of their names, with commas; always with clean")
     asked.add_argument("--no-outages", action="store_true")
     asked.add_argument("--no-bound", action="store_true")
@@ -133,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.learn_days,
             arguments.watch_days,
             arguments.branch_days,
+            arguments.calibration_days,
             arguments.conditions.split(",") if arguments.conditions else None,
             with_outages,
         )

@@ -77,15 +77,16 @@ def bound(
     seed: int,
     scenarios: Sequence[Scenario],
     keys_per_cell: int = 100,
+    days: int = 28,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Result:
     """Run the clairvoyant detector over outages; it does not clear and is not tried on quiet days.
 
-    A scenario that is no outage is left out.
+    A scenario that is no outage is left out. Its thresholds are found on `days` of other counts.
     """
     outages = [scenario for scenario in scenarios if scenario.is_outage]
     jumps = sorted({scenario.jump for scenario in outages})
-    found = thresholds(seed, jumps, progress=progress)
+    found = thresholds(seed, jumps, days=days, progress=progress)
     generator = Generator(seed, Condition("clairvoyant outages"), keys_per_cell)
     bins = max(scenario.bins for scenario in outages)
     mean = generator.mean(0, WARM_UP_BINS + bins)

@@ -113,7 +113,8 @@ def run(
         condition.name: _quiet(opened_in[place * each : (place + 1) * each], cell, watch_days)
         for place, condition in enumerate(under)
     }
-    quiet[COLD] = _quiet(cold, cell, learn_days - COLD_DAYS)
+    if learn_days > COLD_DAYS:
+        quiet[COLD] = _quiet(cold, cell, learn_days - COLD_DAYS)
     return Result(quiet, {name: Outages.joined(found) for name, found in outages.items()})
 
 

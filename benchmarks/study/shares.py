@@ -35,6 +35,7 @@ class Share:
     learn_days: int
     watch_days: int
     branch_days: int
+    calibration_days: int
     conditions: Sequence[str] | None
     with_outages: bool
 
@@ -66,7 +67,7 @@ def work(share: Share) -> Result:
             _done[share.place] = done
 
     if share.detector == CLAIRVOYANT:
-        return bound(share.seed, SCENARIOS, progress=progress)
+        return bound(share.seed, SCENARIOS, days=share.calibration_days, progress=progress)
     under = conditions(share.learn_days, share.watch_days)
     if share.conditions is not None:
         wanted = share.conditions

@@ -35,7 +35,7 @@ def backtest(
     data: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DATA...",
+            metavar="DATA",
             exists=True,
             dir_okay=False,
             help="Report logs, or tables of counts (.csv, .csv.gz) with the columns timestamp, value, and service or "
