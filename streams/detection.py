@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import Detector, Limit, Ratio, SnapshotError, Verdict
+from detectors import Detector, Ears, Limit, Ratio, SnapshotError, Verdict
 from streams.bins import Bin
 from streams.events import DAY_MS, SENSOR, Incident, Level, Levels, LevelState, encode, figure
 from streams.incidents import Machine, Observation
@@ -52,9 +52,13 @@ class Judgement:
 
 def new_detector(settings: Detect, bin_ms: int) -> Detector:
     """Return the detector that the settings ask for, without keys."""
-    if settings.detector == "limit":
-        return Limit(bin_ms, **settings.limit.model_dump())
-    return Ratio(bin_ms, **settings.ratio.model_dump())
+    match settings.detector:
+        case "limit":
+            return Limit(bin_ms, **settings.limit.model_dump())
+        case "ears":
+            return Ears(bin_ms, **settings.ears.model_dump())
+        case "ratio":
+            return Ratio(bin_ms, **settings.ratio.model_dump())
 
 
 class Detection:

@@ -201,12 +201,19 @@ class Ratio(Section):
     min_excess: Annotated[float, Field(gt=0)] = 5.0
 
 
+class Ears(Section):
+    """How many standard deviations above the mean of a week a quarter of an hour is in excess."""
+
+    above: Annotated[float, Field(gt=0)] = 3.0
+
+
 class Detect(Section):
     """Which detector runs, and how long its state lives."""
 
-    detector: Literal["ratio", "limit"] = "ratio"
+    detector: Literal["ratio", "limit", "ears"] = "ratio"
     limit: Limit = Limit()
     ratio: Ratio = Ratio()
+    ears: Ears = Ears()
     merge_gap_minutes: Annotated[int, Field(ge=0, le=10080)] = 60
     unknown_after_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     snapshot_every_bins: Annotated[int, Field(ge=1, le=1440)] = 5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from detectors import Detector, Limit, Ratio, Verdict
+from detectors import Detector, Ears, Limit, Ratio, Verdict
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
@@ -37,6 +37,9 @@ CASES = [
     Case("ratio", MINUTE_MS, lambda: Ratio(MINUTE_MS), lambda: Ratio(MINUTE_MS, above=4), 1440),
     Case("ratio, 5 min", 5 * MINUTE_MS, lambda: Ratio(5 * MINUTE_MS), lambda: Ratio(MINUTE_MS), 288),
     Case("ratio, 1 h", HOUR_MS, lambda: Ratio(HOUR_MS), lambda: Ratio(HOUR_MS, min_excess=4), 24),
+    # A day of blocks, and two that are held back.
+    Case("ears", MINUTE_MS, lambda: Ears(MINUTE_MS), lambda: Ears(MINUTE_MS, above=4), 1440 + 30),
+    Case("ears, 5 min", 5 * MINUTE_MS, lambda: Ears(5 * MINUTE_MS), lambda: Ears(MINUTE_MS), 288 + 6),
 ]
 every_detector = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 NORMAL = 10.0
