@@ -20,9 +20,7 @@ from streams.backtest.labels import Label
 from streams.backtest.run import Episode, Judged
 from streams.backtest.series import Key
 from streams.events import DAY_MS, MINUTE_MS
-
-#: The region that stands for a whole service: its false incidents are counted apart.
-WHOLE = "_all"
+from streams.outages import WHOLE_SERVICE
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def figures(detector: str, judged: Sequence[Judged], labels: Sequence[Label]) ->
 
 
 def _quiet(false: Sequence[Episode], watched: Mapping[Key, int], *, whole: bool) -> Quiet:
-    keys = sorted(key for key in watched if (key[1] == WHOLE) == whole)
+    keys = sorted(key for key in watched if (key[1] == WHOLE_SERVICE) == whole)
     incidents = [sum(each.key == key for each in false) for key in keys]
     return Quiet(np.array(incidents, np.int64), np.array([watched[key] / DAY_MS for key in keys]))
 
