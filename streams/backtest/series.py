@@ -201,8 +201,8 @@ def _with_bins_of(path: Path, times_ms: list[int], settings: Settings) -> Settin
         return settings
     if DAY_MS % apart_ms or apart_ms % 1000 or apart_ms > 3_600_000:
         raise BacktestError(
-            f"{path}: rows are {apart_ms / 1000:g} s apart (median): no length of a bin, which divides a day and is an "
-            "hour at most"
+            f"{path}: rows are {apart_ms / 1000:g} s apart (median), which is no length of a bin: set count.bin_s to a "
+            "longer one that is, such as 900 or 3600"
         )
     bins = max(1, count.window_ms // apart_ms)
     epoch_ms = -(-count.epoch_ms // apart_ms) * apart_ms

@@ -103,7 +103,7 @@ def test_a_report_log_is_counted_as_the_workers_count(tmp_path: Path) -> None:
         ("timestamp,service,value\n1,X Y,2\n", ":2: "),
         (
             "timestamp,value\n0,1\n420,1\n840,1\n",
-            ": rows are 420 s apart (median): no length of a bin, which divides a day and is an hour at most",
+            ": rows are 420 s apart (median), which is no length of a bin: set count.bin_s to a longer one",
         ),
     ],
 )
