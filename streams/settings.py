@@ -219,6 +219,17 @@ class Detect(Section):
     snapshot_every_bins: Annotated[int, Field(ge=1, le=1440)] = 5
     born_reports: Annotated[int, Field(ge=1)] = 1
     forget_days: Annotated[int, Field(ge=1, le=365)] = 28
+    false_alarms_per_30_days: Annotated[float, Field(gt=0)] = 10.0
+    fleet_keys: Annotated[int, Field(ge=1)] = 100
+
+    @property
+    def has_whole_service(self) -> bool:
+        """Whether whole services are watched beside their regions: an absolute limit is of one region."""
+        return self.detector != "limit"
+
+    def mean_bins_between_false_alarms(self, bin_ms: int) -> float:
+        """Return how many bins the budget leaves between two false alarms of one service and region."""
+        return 30 * DAY_MS / bin_ms * self.fleet_keys / self.false_alarms_per_30_days
 
     @property
     def merge_gap_ms(self) -> int:
