@@ -73,7 +73,7 @@ class Incidents:
 
         was_open = self.is_open
         raised = verdict.raised & (self.window >= 1)
-        opened = raised & ~was_open & ~lost
+        opened = raised & ~was_open & ~lost & ~verdict.rebaselined
         is_open = was_open | opened
         self._open_bins = np.where(is_open, np.where(opened, 1, self._open_bins + 1), 0)
         by_level = np.isnan(verdict.clear_score)

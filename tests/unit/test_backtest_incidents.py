@@ -1,6 +1,6 @@
 """How incidents of a backtest open and close, where a detector weighs what speaks for the end, and where bins are lost.
 
-Incidents that clear by level are compared with the workers' in tests/properties/test_backtest_incidents.py.
+Incidents that clear by level are compared with the workers' in tests/properties/test_backtest_incident_properties.py.
 """
 
 from __future__ import annotations
