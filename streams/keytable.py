@@ -18,6 +18,7 @@ from streams.events import SENSOR, WHOLE_SERVICE
 from streams.incidents import Machine, Ongoing
 from streams.policy import Limits, Policies
 from streams.settings import Region, Settings
+from streams.timezones import default_timezone
 
 #: A window count that nothing reaches.
 UNREACHABLE = np.iinfo(np.int64).max
@@ -74,7 +75,7 @@ class KeyTable:
         raise_from, learning_raise_from = [], []
         for service, region in names:
             limits = self._policies.limits(service, region)
-            timezone = self._region_settings.get(region, Region()).timezone
+            timezone = self._region_settings.get(region, Region()).timezone or default_timezone(region)
             self._zones[timezone] = ZoneInfo(timezone)
             self.rows[service, region] = len(self.keys)
             self.keys.append(Key(service, region, limits, timezone))

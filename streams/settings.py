@@ -275,13 +275,13 @@ class Region(Section):
     """What people call a region, and the clock its people live by."""
 
     name: str | None = None
-    timezone: str = "UTC"
+    timezone: str | None = None
 
     @field_validator("timezone")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
+    def _known_zone(cls, value: str | None) -> str | None:
         try:
-            ZoneInfo(value)
+            ZoneInfo(value or "UTC")
         except (KeyError, ValueError, OSError):
             raise ValueError("must be a time zone of the IANA database, such as 'Europe/Berlin'") from None
         return value
