@@ -23,10 +23,9 @@ from detectors.backtest import poisson_interval
 from streams.backtest.labels import Label, read_labels
 from streams.backtest.run import Episode, Judged, judge
 from streams.backtest.series import Series
-from streams.events import DAY_MS, MINUTE_MS
+from streams.events import DAY_MS, MINUTE_MS, WHOLE_SERVICE
 from streams.importers import report_log
 from streams.importers.pge import SERVICE
-from streams.outages import WHOLE_SERVICE
 from streams.replay import Replay
 from streams.settings import Count, Detect, Settings
 

@@ -19,8 +19,7 @@ from detectors.backtest import Outages, Quiet
 from streams.backtest.labels import Label
 from streams.backtest.run import Episode, Judged
 from streams.backtest.series import Key
-from streams.events import DAY_MS, MINUTE_MS
-from streams.outages import WHOLE_SERVICE
+from streams.events import DAY_MS, MINUTE_MS, WHOLE_SERVICE
 
 
 @dataclass(frozen=True)
