@@ -18,6 +18,7 @@ from streams.cli.check_config import check_config
 from streams.cli.context import ExitCode, Options, overrides
 from streams.cli.demo import demo
 from streams.cli.dlq import dlq
+from streams.cli.explain import UnknownIncidentError, explain_incident
 from streams.cli.export import export
 from streams.cli.import_ import importers
 from streams.cli.incidents import incidents
@@ -49,6 +50,7 @@ EXPECTED = (
     ImporterError,
     DeadLetterError,
     BacktestError,
+    UnknownIncidentError,
 )
 
 
@@ -72,6 +74,7 @@ class Commands(TyperGroup):
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 for command in (demo, worker, broker, simulate, produce, replay, backfill, backtest, incidents, export, check_config):
     app.command()(command)
+app.command("explain")(explain_incident)
 app.add_typer(topics, name="topics")
 app.add_typer(importers, name="import")
 app.add_typer(dlq, name="dlq")
