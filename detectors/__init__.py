@@ -3,6 +3,7 @@
 from detectors.base import Detector, Keys, SnapshotError, Verdict
 from detectors.ears import Ears
 from detectors.limit import Limit
+from detectors.nbsr import NBSR
 from detectors.ratio import Ratio
 
-__all__ = ["Detector", "Ears", "Keys", "Limit", "Ratio", "SnapshotError", "Verdict"]
+__all__ = ["NBSR", "Detector", "Ears", "Keys", "Limit", "Ratio", "SnapshotError", "Verdict"]

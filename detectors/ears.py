@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from detectors.base import Verdict
 from detectors.blocks import Blocks
-from detectors.keyed import KeyedDetector, require_more_than
+from detectors.keyed import RECENT_SCORES, KeyedDetector, require_more_than
 
 #: Blocks between the present one and the baseline, so that an outage that begins slowly does not hide itself.
 GUARD_BLOCKS = 2
@@ -80,6 +80,7 @@ class Ears(KeyedDetector):
             bin_ms,
             {"above": above},
             {
+                **RECENT_SCORES,
                 **self._blocks.current(),
                 # Of the blocks of the week, in reports per bin.
                 "mean": np.float64(np.nan),

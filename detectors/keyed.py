@@ -14,6 +14,8 @@ from detectors.base import Keys, SnapshotError
 #: A bin is one of the last five; an excess must be seen in three of them, so that one burst raises nothing.
 RECENT_BINS = 5
 NEEDED_BINS = 3
+#: What detectors that ask for persistence add to a fresh key's state: the scores of the last five bins.
+RECENT_SCORES: Mapping[str, NDArray[np.float64]] = {"recent": np.zeros(RECENT_BINS)}
 #: The `last_bin` of a key that has not been stepped.
 NEVER = np.iinfo(np.int64).min
 #: Up to here a float64 holds every integer count exactly.
@@ -41,7 +43,7 @@ class KeyedDetector:
         The detector's own parameters; a snapshot with others is refused.
     fresh
         The state of a key that has not been stepped: name of a column to its value, a scalar or an array.
-        The columns `last_bin` and `recent` are added to it.
+        The column `last_bin` is added to it.
     """
 
     name: str
@@ -55,7 +57,6 @@ class KeyedDetector:
         self._header = f"{self.name} version {self.version} bin_ms={bin_ms}{settings}".encode()
         self._fresh: dict[str, NDArray[Any] | np.generic] = {
             "last_bin": np.int64(NEVER),
-            "recent": np.zeros(RECENT_BINS),
             **fresh,
         }
         self._row = np.dtype(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Verdict
-from detectors.keyed import KeyedDetector, require_more_than
+from detectors.keyed import RECENT_SCORES, KeyedDetector, require_more_than
 
 
 class Limit(KeyedDetector):
@@ -51,7 +51,7 @@ class Limit(KeyedDetector):
 
     def __init__(self, bin_ms: int, above: float = 100.0) -> None:
         require_more_than(0, bin_ms=bin_ms, above=above)
-        super().__init__(bin_ms, {"above": above}, {})
+        super().__init__(bin_ms, {"above": above}, RECENT_SCORES)
         self._above = float(above)
 
     def step(

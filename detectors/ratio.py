@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detectors.base import Verdict
 from detectors.blocks import Blocks
-from detectors.keyed import KeyedDetector, require_more_than
+from detectors.keyed import RECENT_SCORES, KeyedDetector, require_more_than
 
 #: An outage is over below this multiple of what is expected (or its square root, where `above` itself is close to it).
 CLEAR_RATIO = 1.3
@@ -78,7 +78,7 @@ class Ratio(KeyedDetector):
         super().__init__(
             bin_ms,
             {"above": above, "min_excess": min_excess},
-            {**self._blocks.current(), "expected": np.float64(np.nan), **self._blocks.week()},
+            {**RECENT_SCORES, **self._blocks.current(), "expected": np.float64(np.nan), **self._blocks.week()},
         )
 
     def step(

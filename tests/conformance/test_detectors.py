@@ -169,9 +169,10 @@ def test_a_key_is_judged_alike_in_any_subset_and_order(case: Case, bins: list[Bi
 
 @every_detector
 def test_a_key_is_the_same_bytes_alone_among_a_thousand_shifted_and_permuted(case: Case) -> None:
-    k, bins = 1000, case.learning_bins + 50
+    k, bins = 1000, 11 * case.learning_bins // 10 + 50
     random = np.random.default_rng(3)
     counts = random.negative_binomial(5, 0.1, size=(bins, k)) * random.choice([1.0, 20.0], size=(bins, k), p=[0.9, 0.1])
+    counts[-20:, ::3] *= 100.0
     observed = random.random((bins, k)) < 0.95
     is_open = random.random((bins, k)) < 0.002
 
@@ -227,23 +228,25 @@ def test_a_skipped_bin_is_one_that_was_not_observed(case: Case, bins: list[Bin])
 
 @every_detector
 def test_bins_that_are_missing_open_or_not_covered_teach_nothing(case: Case) -> None:
-    detector = learnt(case, 3)
-    # Less than a day: after one, a detector may take an incident's level for the usual one.
-    for number in range(case.learning_bins, case.learning_bins + 20 * HOUR_MS // case.bin_ms):
-        verdict = step(
-            case,
-            detector,
-            number,
-            [OUTAGE] * 3,
-            observed=[False, True, True],
-            is_open=[False, True, False],
-            covered=[True, True, False],
-        )
-    taught = step(case, learnt(case), case.learning_bins, [NORMAL])
+    verdicts = []
+    for level in (OUTAGE, 3 * OUTAGE):
+        detector = learnt(case, 3)
+        # Less than a day: after one, a detector may take an incident's level for the usual one.
+        for number in range(case.learning_bins, case.learning_bins + 20 * HOUR_MS // case.bin_ms):
+            verdict = step(
+                case,
+                detector,
+                number,
+                [level] * 3,
+                observed=[False, True, True],
+                is_open=[False, True, False],
+                covered=[True, True, False],
+            )
+        verdicts.append(verdict)
     # What is missing for long may be forgotten, but is never learnt.
-    assert verdict.learning[0] or verdict.expected[0].tobytes() == taught.expected[0].tobytes()
-    assert verdict.expected[1].tobytes() == taught.expected[0].tobytes()
-    assert verdict.expected[2].tobytes() == taught.expected[0].tobytes()
+    assert verdicts[0].expected.tobytes() == verdicts[1].expected.tobytes()
+    near = np.isnan(verdict.expected) | (np.abs(verdict.expected - NORMAL) < 0.05 * NORMAL)
+    assert near.all()
 
 
 @every_detector

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from detectors import Detector, Ears, Limit, Ratio, Verdict
+from detectors import NBSR, Detector, Ears, Limit, Ratio, Verdict
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
@@ -33,6 +33,9 @@ class Case:
 
 
 CASES = [
+    Case("nbsr", MINUTE_MS, lambda: NBSR(MINUTE_MS), lambda: NBSR(MINUTE_MS, 10_000), 2880),
+    Case("nbsr, 5 min", 5 * MINUTE_MS, lambda: NBSR(5 * MINUTE_MS), lambda: NBSR(MINUTE_MS), 576),
+    Case("nbsr, 1 h", HOUR_MS, lambda: NBSR(HOUR_MS), lambda: NBSR(HOUR_MS, 10_000), 48),
     Case("limit", MINUTE_MS, lambda: Limit(MINUTE_MS, 100), lambda: Limit(MINUTE_MS, 99), 0, highest_normal=100),
     Case("ratio", MINUTE_MS, lambda: Ratio(MINUTE_MS), lambda: Ratio(MINUTE_MS, above=4), 1440),
     Case("ratio, 5 min", 5 * MINUTE_MS, lambda: Ratio(5 * MINUTE_MS), lambda: Ratio(MINUTE_MS), 288),
