@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import Detector, Ears, Limit, Ratio, SnapshotError, Verdict
+from detectors import NBSR, Detector, Ears, Limit, Ratio, SnapshotError, Verdict
 from streams.bins import Bin
 from streams.budget import Budget, raises_per_30_days
 from streams.events import DAY_MS, SENSOR, WHOLE_SERVICE, Incident, encode
@@ -55,6 +55,8 @@ class Judgement:
 def new_detector(settings: Detect, bin_ms: int) -> Detector:
     """Return the detector that the settings ask for, without keys."""
     match settings.detector:
+        case "nbsr":
+            return NBSR(bin_ms, settings.mean_bins_between_false_alarms(bin_ms))
         case "limit":
             return Limit(bin_ms, **settings.limit.model_dump())
         case "ears":

@@ -210,7 +210,7 @@ class Ears(Section):
 class Detect(Section):
     """Which detector runs, and how long its state lives."""
 
-    detector: Literal["ratio", "limit", "ears"] = "ratio"
+    detector: Literal["nbsr", "ratio", "ears", "limit"] = "nbsr"
     limit: Limit = Limit()
     ratio: Ratio = Ratio()
     ears: Ears = Ears()
@@ -268,6 +268,8 @@ class Policy(Section):
         return exact[0], exact[1], len(self.service) + len(self.region)
 
 
+#: With fewer bins between two false alarms a threshold means nothing.
+_LEAST_BINS = 60
 RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 
@@ -315,6 +317,17 @@ class Settings(BaseSettings):
     regions: dict[RegionCode, Region] = {}
     worker: Worker = Worker()
     privacy: Privacy = Privacy()
+
+    @field_validator("detect")
+    @classmethod
+    def _leaves_time_between_false_alarms(cls, detect: Detect, info: ValidationInfo) -> Detect:
+        count = info.data.get("count")  # absent when it is wrong itself
+        if count is not None and detect.mean_bins_between_false_alarms(count.bin_ms) < _LEAST_BINS:
+            raise ValueError(
+                f"false_alarms_per_30_days = {detect.false_alarms_per_30_days:g} for fleet_keys = {detect.fleet_keys} "
+                f"leaves each key fewer than {_LEAST_BINS} bins between two false alarms: ask for fewer"
+            )
+        return detect
 
     @classmethod
     def settings_customise_sources(

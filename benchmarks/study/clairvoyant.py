@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from benchmarks.study.generator import CELLS, DAY_BINS, Condition, Generator
 from benchmarks.study.runs import Result, affected
-from benchmarks.study.scenarios import Scenario
+from benchmarks.study.scenarios import NOTHING, Scenario
 from detectors.backtest import Outages
 
 #: One bin adds at most this share of the threshold, so that a raise takes two bins at least.
@@ -91,7 +91,7 @@ def bound(
     bins = max(scenario.bins for scenario in outages)
     mean = generator.mean(0, WARM_UP_BINS + bins)
     rng = np.random.default_rng([seed, 3])
-    quiet = affected(rng, mean[:WARM_UP_BINS], generator, [_NOTHING])
+    quiet = affected(rng, mean[:WARM_UP_BINS], generator, [NOTHING])
     result = Result()
     for scenario in outages:
         limit = found[scenario.jump][generator.cell]
@@ -110,6 +110,3 @@ def bound(
         none = np.full(generator.keys, np.nan)
         result.outages[scenario.name] = Outages(generator.cell, delay, none, np.isfinite(delay).astype(np.int64))
     return result
-
-
-_NOTHING = Scenario("nothing", np.ones(0), 1.0)

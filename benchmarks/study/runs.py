@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.study.generator import CELLS, DAY_BINS, MINUTE_MS, START_MS, Condition, Generator, counts_of
-from benchmarks.study.scenarios import SCENARIOS, Scenario
+from benchmarks.study.scenarios import NOTHING, SCENARIOS, Scenario
 from detectors import Detector
 from detectors.backtest import Incidents, Outages, Quiet
 
@@ -149,7 +149,8 @@ def _tried(
     day: int,
     scenarios: Sequence[Scenario],
 ) -> Iterator[tuple[str, Outages]]:
-    each, copies = generator.keys, len(scenarios)
+    tried = [*scenarios, NOTHING]
+    each, copies = generator.keys, len(tried)
     keys = np.tile(np.arange(each), copies)
     detector = make()
     detector.resize(len(keys))
@@ -158,9 +159,9 @@ def _tried(
     was_open = before.is_open[:each].copy()
 
     bins = max(scenario.bins + scenario.tail_bins for scenario in scenarios)
-    counts = affected(np.random.default_rng(seed), generator.mean(day * DAY_BINS, bins), generator, scenarios)
-    end = np.repeat([scenario.bins for scenario in scenarios], each)
-    last = np.repeat([scenario.bins + scenario.tail_bins for scenario in scenarios], each)
+    counts = affected(np.random.default_rng(seed), generator.mean(day * DAY_BINS, bins), generator, tried)
+    end = np.repeat([scenario.bins for scenario in tried], each)
+    last = np.repeat([*(scenario.bins + scenario.tail_bins for scenario in scenarios), bins], each)
     offsets = np.tile(generator.offset_s(day), copies)
     observed = np.ones(len(keys), np.bool_)
     first_opened, last_closed = np.full(len(keys), np.inf), np.full(len(keys), np.inf)
@@ -176,26 +177,35 @@ def _tried(
         last_closed[closed & (index < last)] = index + 1
     detected = first_opened <= last
     clear = np.where(detected, np.maximum(last_closed - end, 0), np.nan)
-    for place, scenario in enumerate(scenarios):
+    unaffected = first_opened[(copies - 1) * each :]
+    for place, scenario in enumerate(tried[:-1]):
         own = slice(place * each, (place + 1) * each)
-        delay = first_opened[own]
-        # An outage is not detected after its end; a prank may raise a little later.
-        delay = np.where(delay <= scenario.bins, delay, np.inf) if scenario.is_outage else delay
-        found = Outages(generator.cell, delay, clear[own], number[own])
-        yield (
-            scenario.name,
-            Outages(*(getattr(found, name)[~was_open] for name in ("group", "delay_min", "clear_min", "incidents"))),
+        # An outage is not detected after its end; a prank is to blame for what would not have been raised without it.
+        missed = first_opened[own] > scenario.bins if scenario.is_outage else unaffected <= last[own]
+        found = (
+            generator.cell,
+            np.where(missed, np.inf, first_opened[own]),
+            clear[own],
+            number[own] if scenario.is_outage else np.where(missed, 0, number[own]),
         )
+        yield scenario.name, Outages(*(array[~was_open] for array in found))
 
 
 def affected(
     rng: np.random.Generator, mean: NDArray[np.float64], generator: Generator, scenarios: Sequence[Scenario]
 ) -> NDArray[np.float64]:
-    """Return counts with the scenarios from the first bin on, shape (bins, scenarios x K); `mean` is (bins, K)."""
+    """Return counts with the scenarios from the first bin on, shape (bins, scenarios x K); `mean` is (bins, K).
+
+    What is no outage happens to the same counts each time: only what it changes is different.
+    """
+    same = counts_of(rng, mean, generator.dispersion)
     parts = []
     for scenario in scenarios:
-        factors = np.append(scenario.factors, np.ones(len(mean) - scenario.bins))
-        counts = counts_of(rng, mean * factors[:, np.newaxis], generator.dispersion)
+        factors = np.append(scenario.factors, np.ones(len(mean) - scenario.bins))[:, np.newaxis]
+        if scenario.is_outage:
+            parts.append(counts_of(rng, mean * factors, generator.dispersion))
+            continue
+        counts = same * factors
         if scenario.burst_reports:
             counts[0] += np.maximum(50, np.round(scenario.burst_reports * mean[0]))
         parts.append(counts)

@@ -67,4 +67,6 @@ PRANKS = (
     Scenario("drop to zero for one minute", np.zeros(1), 1.0, 15, is_outage=False),
     Scenario("drop to zero for 60 min", np.zeros(60), 1.0, 30, is_outage=False),
 )
+#: What the others are compared with.
+NOTHING = Scenario("nothing", np.ones(0), 1.0, 0, is_outage=False)
 SCENARIOS = (*STEPS, RAMP, SLOW, *PRANKS, *LASTING)

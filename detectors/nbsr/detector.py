@@ -107,7 +107,7 @@ class NBSR(KeyedDetector):
     ...     count = np.array([3.0 if minute < 2880 else 30.0])
     ...     verdict = detector.step(minute * 60_000, count, observed=yes, is_open=no, local_offset_s=utc)
     >>> verdict.raised, verdict.score.round(1), verdict.score_threshold.round(1)
-    (array([ True]), array([11.2]), array([10.3]))
+    (array([ True]), array([11.3]), array([10.3]))
     """
 
     name = "nbsr"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from benchmarks.study.generator import CELLS, MINUTE_MS
 from benchmarks.study.runs import CLEAN, COLD, Result, run
 from benchmarks.study.scenarios import LASTING, PRANKS, STEPS, Scenario
 from benchmarks.study.shares import maker
-from detectors import Detector, Ratio
+from detectors import Detector, Limit, Ratio, Verdict
 
 HIGH = np.array([index for index, cell in enumerate(CELLS) if cell.level >= 50])
 TENFOLD = STEPS[2]
@@ -53,6 +55,33 @@ def test_ten_times_the_mean_is_seen_in_the_third_bin_by_a_detector_that_needs_th
     assert np.isinf(found.outages[LASTING[2].name].clear_min).any()
     for prank in (PRANKS[1], PRANKS[3]):
         assert not found.outages[prank.name].of(HIGH).incidents.any()
+
+
+class Restless(Limit):
+    """Raises where a bin holds over a million reports, and in one of its bins whatever that holds."""
+
+    def __init__(self, restless_bin: int) -> None:
+        super().__init__(MINUTE_MS)
+        self._bins_left = restless_bin
+
+    def step(self, *arguments: Any, **others: Any) -> Verdict:
+        seen = super().step(*arguments, **others)
+        self._bins_left -= 1
+        raised = (arguments[1] > 1e6) | np.full(self.keys, self._bins_left == 0)
+        return dataclasses.replace(seen, raised=raised)
+
+
+@pytest.mark.parametrize(("restless_bin", "blamed"), [(3, 0), (17, 1)])
+def test_a_prank_is_blamed_for_what_would_not_have_been_raised_without_it_alone(restless_bin: int, blamed: int) -> None:
+    """It is watched for 16 bins: a raise in the third comes without the prank too, one in the 17th does not count."""
+    huge = dataclasses.replace(PRANKS[0], name="huge", burst_reports=1e8)
+    others = (PRANKS[2], TENFOLD)
+    found = run(
+        lambda: Restless(restless_bin), 5, 1, learn_days=1, watch_days=1, under=[CLEAN], scenarios=[huge, *others]
+    ).outages
+    assert found["huge"].incidents.tolist() == [blamed] * len(CELLS)
+    assert not found[PRANKS[2].name].incidents.any()
+    assert found[TENFOLD.name].delay_min.tolist() == [restless_bin] * len(CELLS)
 
 
 def test_the_clairvoyant_bound_takes_two_bins_at_least() -> None:
