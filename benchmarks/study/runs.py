@@ -182,13 +182,13 @@ def _tried(
         own = slice(place * each, (place + 1) * each)
         # An outage is not detected after its end; a prank is to blame for what would not have been raised without it.
         missed = first_opened[own] > scenario.bins if scenario.is_outage else unaffected <= last[own]
-        found = (
+        found = Outages(
             generator.cell,
             np.where(missed, np.inf, first_opened[own]),
             clear[own],
             number[own] if scenario.is_outage else np.where(missed, 0, number[own]),
         )
-        yield scenario.name, Outages(*(array[~was_open] for array in found))
+        yield scenario.name, found.where(~was_open)
 
 
 def affected(

@@ -96,8 +96,11 @@ class Outages:
 
     def of(self, groups: NDArray[np.int64]) -> Outages:
         """Return those of some groups."""
-        own = np.isin(self.group, groups)
-        return Outages(self.group[own], self.delay_min[own], self.clear_min[own], self.incidents[own])
+        return self.where(np.isin(self.group, groups))
+
+    def where(self, mask: NDArray[np.bool_]) -> Outages:
+        """Return those that a mask, one element each, marks."""
+        return Outages(self.group[mask], self.delay_min[mask], self.clear_min[mask], self.incidents[mask])
 
     def detected(self) -> float:
         """Return the share of outages in which an incident opened while they lasted."""

@@ -22,7 +22,7 @@ NO_LIMITS = Limits(enabled=True, raise_above=None, clear_below=None, min_open_bi
 class Seen(NamedTuple):
     """Of one bin of one key: its count, and the verdict; NaN as the clear score where the detector weighs none."""
 
-    count: int
+    reports: int
     raised: bool
     clear_level: float
     clear_score: float
@@ -58,11 +58,11 @@ def of_machine(column: list[Seen]) -> list[tuple[bool, bool]]:
     """Return for each bin of a key whether an incident opened and whether one closed."""
     machine, windows, found = Machine(), [0] * WINDOW_BINS, []
     for number, seen in enumerate(column):
-        windows = [*windows[1:], seen.count]
+        windows = [*windows[1:], seen.reports]
         observation = Observation(
             bin_ms=number * 60_000,
             bin_end_ms=(number + 1) * 60_000,
-            count=seen.count,
+            count=seen.reports,
             window=sum(windows),
             kinds={},
             raised=seen.raised,
@@ -91,7 +91,7 @@ def test_incidents_open_and_close_as_the_workers_do(by_level: bool, rows: list[l
         rows = [[each._replace(clear_score=math.nan) for each in row] for row in rows]
     incidents = Incidents(len(rows[0]), WINDOW_BINS)
     observed = np.ones(len(rows[0]), np.bool_)
-    found = [incidents.step(verdict(row), np.array([each.count for each in row], np.float64), observed) for row in rows]
+    found = [incidents.step(verdict(row), np.array([each.reports for each in row], np.float64), observed) for row in rows]
     for key in range(len(rows[0])):
         own = [(bool(opened[key]), bool(closed[key])) for opened, closed in found]
         assert own == of_machine([row[key] for row in rows])

@@ -79,9 +79,9 @@ def test_a_prank_is_blamed_for_what_would_not_have_been_raised_without_it_alone(
     found = run(
         lambda: Restless(restless_bin), 5, 1, learn_days=1, watch_days=1, under=[CLEAN], scenarios=[huge, *others]
     ).outages
-    assert found["huge"].incidents.tolist() == [blamed] * len(CELLS)
+    assert set(found["huge"].incidents.tolist()) == {blamed}
     assert not found[PRANKS[2].name].incidents.any()
-    assert found[TENFOLD.name].delay_min.tolist() == [restless_bin] * len(CELLS)
+    assert set(found[TENFOLD.name].delay_min.tolist()) == {restless_bin}
 
 
 def test_the_clairvoyant_bound_takes_two_bins_at_least() -> None:
