@@ -91,7 +91,9 @@ def test_incidents_open_and_close_as_the_workers_do(by_level: bool, rows: list[l
         rows = [[each._replace(clear_score=math.nan) for each in row] for row in rows]
     incidents = Incidents(len(rows[0]), WINDOW_BINS)
     observed = np.ones(len(rows[0]), np.bool_)
-    found = [incidents.step(verdict(row), np.array([each.reports for each in row], np.float64), observed) for row in rows]
+    found = [
+        incidents.step(verdict(row), np.array([each.reports for each in row], np.float64), observed) for row in rows
+    ]
     for key in range(len(rows[0])):
         own = [(bool(opened[key]), bool(closed[key])) for opened, closed in found]
         assert own == of_machine([row[key] for row in rows])
