@@ -156,18 +156,23 @@ class Baseline:
 
 
 def _add(column: Sums, slots: Ints, decay: float, counts: Floats, expected: Floats) -> None:
-    flat = column.reshape(-1, 2)
-    sums = flat[slots] * np.float64(decay)
+    pairs = _pairs(column)
+    sums = pairs[slots].view(np.float32).reshape(-1, 2) * np.float64(decay)
     sums[:, 0] += counts
     sums[:, 1] += expected
-    flat[slots] = sums
+    pairs[slots] = sums.astype(np.float32).view(np.int64)[:, 0]
+
+
+def _pairs(column: Sums) -> Ints:
+    """Return all slots of all keys, each one as an integer that holds both sums: gathering these is twice as fast."""
+    return column.reshape(-1, 2).view(np.int64)[:, 0]
 
 
 def _factor(column: Sums, middle_ms: Ints, slot_ms: int, prior: float) -> Factor:
     keys, slots, _ = column.shape
     number = middle_ms // slot_ms
     place = (middle_ms - number * slot_ms) / slot_ms - 0.5
-    own = number % slots
+    own = number - number // slots * slots
     # the centre of the other slot is behind where the moment is in the later half of its own
     other = own + np.where(place >= 0.0, 1, -1)
     other[other < 0] = slots - 1
@@ -175,8 +180,8 @@ def _factor(column: Sums, middle_ms: Ints, slot_ms: int, prior: float) -> Factor
     first = np.arange(0, keys * slots, slots, dtype=np.int64)
     own += first
     other += first
-    flat = column.reshape(-1, 2)
-    own_sums, other_sums = flat[own] + np.float64(prior), flat[other] + np.float64(prior)
+    pairs = _pairs(column)
+    own_sums, other_sums = (pairs[at].view(np.float32).reshape(-1, 2) + np.float64(prior) for at in (own, other))
     here, there = own_sums[:, 0] / own_sums[:, 1], other_sums[:, 0] / other_sums[:, 1]
     return Factor(
         value=here + np.abs(place) * (there - here), highest=np.maximum(here, there), slot=own, seen=own_sums[:, 0]

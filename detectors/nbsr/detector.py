@@ -226,6 +226,7 @@ class NBSR(KeyedDetector):
         ):
             _write(columns[name], value, observed)
         since = columns["held_since"]
+        _write(since, np.full(len(observed), NEVER), gap & observed)
         held = bin_.is_open | suspected
         _write(since, np.where(held, np.where(since == NEVER, number, since), NEVER), observed)
         rebaselined = observed & held & (number - since >= self._day_bins)

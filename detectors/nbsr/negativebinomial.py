@@ -33,14 +33,15 @@ def log_gamma_ratio(counts: Floats, size: Floats) -> Floats:
     """
     top = counts + size
     below, above = size + _SHIFT, top + _SHIFT
-    shifted = top / size
+    rising_top, rising_size = top.copy(), size.copy()
     for step in range(1, _SHIFT):
-        shifted *= (top + step) / (size + step)
+        rising_top *= top + step
+        rising_size *= size + step
     result: Floats = (
         (below - 0.5) * np.log(above / below)
         + counts * (np.log(above) - 1.0)
         + (_tail(above) - _tail(below))
-        - np.log(shifted)
+        - np.log(rising_top / rising_size)
     )
     return result
 
