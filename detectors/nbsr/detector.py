@@ -39,6 +39,8 @@ FIRST_DAY_CUT = 5.0
 REBASELINED_BINS = 120.0
 #: Added to the null, in reports per bin, so that it is never 0.
 NULL_PAD = 0.01
+#: By how much the threshold is below the logarithm of the run length asked for: evidence overshoots when it crosses it,
+#: and the null is guarded, so that false alarms stay several times rarer than asked for where the model holds.
 EASING = 0.4
 #: What is published with a verdict beside the null and the noises: M of each jump before the bin.
 EVIDENCE_FIGURES = tuple(f"evidence_x{jump:g}" for jump in JUMPS)
@@ -81,8 +83,8 @@ class NBSR(KeyedDetector):
     bin_ms
         Length of a bin in milliseconds.
     mean_bins_between_false_alarms
-        The average run length (ARL) that the budget asks for, in bins of one key; the threshold is its logarithm, at
-        most 60.
+        The average run length (ARL) that the budget asks for, in bins of one key; the threshold is 0.4 below its
+        logarithm, and at most 60.
 
     Raises
     ------
