@@ -1,13 +1,14 @@
 """What each detector says of one series, bin by bin where something changes; `--update-golden` writes it anew.
 
-Bins of five minutes for three weeks, made with integers alone: a day's course, quieter weekends, scatter. Then an outage
-of an hour, a burst, silence, a gap, a slow rise, and a new level that stays for two days.
+Bins of five minutes for three weeks, made with integers alone: a day's course, quieter weekends, scatter. Then an
+outage of an hour, a burst, silence, a gap, a slow rise, and a new level that stays for two days.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from detectors import NBSR, Detector, Ears, Limit, Ratio
 GOLDEN = Path(__file__).parent / "golden"
 BIN_MS, HOUR, DAY = 300_000, 12, 288
 WEEKS = 21 * DAY
-DETECTORS = {
+DETECTORS: dict[str, Callable[[], Detector]] = {
     "nbsr": lambda: NBSR(BIN_MS),
     "ratio": lambda: Ratio(BIN_MS),
     "ears": lambda: Ears(BIN_MS),
@@ -71,10 +72,8 @@ def told(detector: Detector) -> list[dict[str, object]]:
             what = {"raised": raised, "ended": ended, "rebaselined": bool(verdict.rebaselined[0])}
             lines.append({"bin": number - WEEKS, "count": count, **what, **figures})
         was_raised = raised
-        if np.isnan(verdict.clear_score[0]):
-            is_open = raised
-        else:
-            is_open = (is_open or raised) and not ended
+        weighs_the_end = not np.isnan(verdict.clear_score[0])
+        is_open = (is_open or raised) and not ended if weighs_the_end else raised
     return lines
 
 
