@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 export UV_NO_CONFIG := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint typecheck check docs bench soak fuzz lock clean
+.PHONY: help venv demo test lint typecheck check docs bench study soak fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ docs: $(INSTALLED) ## Write docs/reference and schemas/ anew from the code
 
 bench: $(INSTALLED) ## Measure the count stage beside stock Faust on the embedded Kafka
 	$(BIN)/python benchmarks/count.py
+
+study: $(INSTALLED) ## Run the simulation study of the detectors (SEED=... for another one) and write build/study/study.html
+	$(BIN)/python -m benchmarks.study --out build/study $(if $(SEED),--seed $(SEED))
 
 soak: $(INSTALLED) ## Run the pipeline for an hour at 2,000 reports a second on the embedded Kafka
 	$(BIN)/python benchmarks/soak.py

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -32,8 +33,17 @@ class Verdict:
         Whether the detector holds that an outage is going on. Without an observed bin the evidence so far decides.
     clear_level
         Reports per bin below which the detector holds that an outage is over; NaN where it has no opinion.
+    clear_score
+        Evidence that an outage is over; 0 where nothing speaks for it, NaN where the detector weighs none and
+        `clear_level` alone tells.
+    clear_threshold
+        The clear score from which the detector holds that an outage is over; NaN where it weighs no such evidence.
+    rebaselined
+        Whether the detector has just taken the level of a long incident for the usual one: the incident is to end.
     learning
         Whether the key has too little history to be judged; such a key is never raised.
+    figures
+        What else it takes to recompute the score, each an array of length K under its name.
     """
 
     expected: NDArray[np.float64]
@@ -41,7 +51,11 @@ class Verdict:
     score_threshold: NDArray[np.float64]
     raised: NDArray[np.bool_]
     clear_level: NDArray[np.float64]
+    clear_score: NDArray[np.float64]
+    clear_threshold: NDArray[np.float64]
+    rebaselined: NDArray[np.bool_]
     learning: NDArray[np.bool_]
+    figures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Detector(Protocol):
@@ -67,6 +81,9 @@ class Detector(Protocol):
         observed: NDArray[np.bool_],
         is_open: NDArray[np.bool_],
         local_offset_s: NDArray[np.int64],
+        *,
+        covered: NDArray[np.bool_] | None = None,
+        threshold_rise: NDArray[np.float64] | None = None,
     ) -> Verdict:
         """Judge one bin of every key, then learn from it.
 
@@ -84,6 +101,12 @@ class Detector(Protocol):
             Whether an incident is open, shape (K,). Such a bin is judged but does not teach.
         local_offset_s
             Seconds that the key's civil time is ahead of UTC, shape (K,).
+        covered
+            Whether the bin is known to hold all its reports, shape (K,); without it, every observed one is. Another
+            one may raise, but it neither teaches nor speaks for the end of an outage.
+        threshold_rise
+            What a raise takes on top of the detector's own threshold, in the unit of the score, not negative, shape
+            (K,); without it, nothing. A detector whose threshold does not follow from a budget ignores it.
 
         Raises
         ------

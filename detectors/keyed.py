@@ -14,6 +14,8 @@ from detectors.base import Keys, SnapshotError
 #: A bin is one of the last five; an excess must be seen in three of them, so that one burst raises nothing.
 RECENT_BINS = 5
 NEEDED_BINS = 3
+#: What detectors that ask for persistence add to a fresh key's state: the scores of the last five bins.
+RECENT_SCORES: Mapping[str, NDArray[np.float64]] = {"recent": np.zeros(RECENT_BINS)}
 #: The `last_bin` of a key that has not been stepped.
 NEVER = np.iinfo(np.int64).min
 #: Up to here a float64 holds every integer count exactly.
@@ -41,7 +43,7 @@ class KeyedDetector:
         The detector's own parameters; a snapshot with others is refused.
     fresh
         The state of a key that has not been stepped: name of a column to its value, a scalar or an array.
-        The columns `last_bin` and `recent` are added to it.
+        The column `last_bin` is added to it.
     """
 
     name: str
@@ -55,7 +57,6 @@ class KeyedDetector:
         self._header = f"{self.name} version {self.version} bin_ms={bin_ms}{settings}".encode()
         self._fresh: dict[str, NDArray[Any] | np.generic] = {
             "last_bin": np.int64(NEVER),
-            "recent": np.zeros(RECENT_BINS),
             **fresh,
         }
         self._row = np.dtype(
@@ -119,6 +120,8 @@ class KeyedDetector:
         observed: NDArray[np.bool_],
         is_open: NDArray[np.bool_],
         local_offset_s: NDArray[np.int64],
+        covered: NDArray[np.bool_] | None = None,
+        threshold_rise: NDArray[np.float64] | None = None,
     ) -> int:
         """Return the number of the bin that starts at `bin_start_ms`, after checking every argument of a step."""
         bin_number, remainder = divmod(bin_start_ms, self._bin_ms)
@@ -130,6 +133,10 @@ class KeyedDetector:
             "is_open": (is_open, np.bool_),
             "local_offset_s": (local_offset_s, np.int64),
         }
+        if covered is not None:
+            given["covered"] = (covered, np.bool_)
+        if threshold_rise is not None:
+            given["threshold_rise"] = (threshold_rise, np.float64)
         for name, (array, kind) in given.items():
             if array.dtype != kind or array.shape != (self._keys,):
                 raise ValueError(
@@ -139,6 +146,11 @@ class KeyedDetector:
         if not possible.all():
             key = int(np.argmin(possible))
             raise ValueError(f"counts[{key}] is {counts[key]}: must be between 0 and 2**53")
+        if threshold_rise is not None:
+            possible = (threshold_rise >= 0) & (threshold_rise < np.inf)
+            if not possible.all():
+                key = int(np.argmin(possible))
+                raise ValueError(f"threshold_rise[{key}] is {threshold_rise[key]}: must be finite and not negative")
         early = self._columns["last_bin"] >= bin_number
         if early.any():
             key = int(np.argmax(early))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.base import Verdict
-from detectors.keyed import KeyedDetector, require_more_than
+from detectors.keyed import RECENT_SCORES, KeyedDetector, require_more_than
 
 
 class Limit(KeyedDetector):
@@ -51,7 +51,7 @@ class Limit(KeyedDetector):
 
     def __init__(self, bin_ms: int, above: float = 100.0) -> None:
         require_more_than(0, bin_ms=bin_ms, above=above)
-        super().__init__(bin_ms, {"above": above}, {})
+        super().__init__(bin_ms, {"above": above}, RECENT_SCORES)
         self._above = float(above)
 
     def step(
@@ -61,9 +61,12 @@ class Limit(KeyedDetector):
         observed: NDArray[np.bool_],
         is_open: NDArray[np.bool_],
         local_offset_s: NDArray[np.int64],
+        *,
+        covered: NDArray[np.bool_] | None = None,
+        threshold_rise: NDArray[np.float64] | None = None,
     ) -> Verdict:
         """Judge one bin of every key; see `Detector.step`."""
-        bin_number = self._bin_number(bin_start_ms, counts, observed, is_open, local_offset_s)
+        bin_number = self._bin_number(bin_start_ms, counts, observed, is_open, local_offset_s, covered, threshold_rise)
         score = self._persistent(bin_number, np.where(observed, counts, 0.0))
         return Verdict(
             expected=np.full(self.keys, np.nan),
@@ -71,5 +74,8 @@ class Limit(KeyedDetector):
             score_threshold=np.full(self.keys, self._above),
             raised=score > self._above,
             clear_level=np.full(self.keys, self._above),
+            clear_score=np.full(self.keys, np.nan),
+            clear_threshold=np.full(self.keys, np.nan),
+            rebaselined=np.zeros(self.keys, np.bool_),
             learning=np.zeros(self.keys, np.bool_),
         )

@@ -36,7 +36,7 @@ PURPOSES = {
     Role.TOPICS: "tocsin topics create and check",
     Role.PRODUCE: "tocsin produce and simulate",
     Role.BACKFILL: "tocsin backfill",
-    Role.READ: "tocsin incidents, export, dlq list and dlq show",
+    Role.READ: "tocsin incidents, explain, export, dlq list and dlq show",
     Role.REDRIVE: "tocsin dlq redrive",
 }
 _STAGES = {Role.COUNT, Role.DETECT, Role.NOTIFY}
@@ -75,7 +75,7 @@ def rights(role: Role, settings: Settings) -> list[Right]:
         Role.TOPICS: dict.fromkeys(everything, (_CREATE,)),
         Role.PRODUCE: {topics.reports: (_WRITE,)},
         Role.BACKFILL: {topics.baselines: (_READ, _WRITE)},
-        Role.READ: dict.fromkeys((topics.reports, topics.dead_letters, topics.incidents), (_READ,)),
+        Role.READ: dict.fromkeys((topics.reports, topics.dead_letters, topics.incidents, topics.levels), (_READ,)),
         Role.REDRIVE: dict.fromkeys((topics.reports, topics.dead_letters), (_READ, _WRITE)),
     }
     used = uses[role]

@@ -10,16 +10,18 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors import Detector, Limit, Ratio, SnapshotError, Verdict
+from detectors import NBSR, Detector, Ears, Limit, Ratio, SnapshotError, Verdict
 from streams.bins import Bin
-from streams.events import DAY_MS, SENSOR, Incident, Level, Levels, LevelState, encode, figure
+from streams.budget import Budget, raises_per_30_days
+from streams.events import DAY_MS, SENSOR, WHOLE_SERVICE, Incident, encode
 from streams.incidents import Machine, Observation
-from streams.keytable import KeyTable
+from streams.keytable import KeyTable, kinds_of
+from streams.levels import levels
 from streams.outages import Ledger
 from streams.partitions import murmur2
 from streams.sensor import Sensing, Sensor
@@ -52,9 +54,15 @@ class Judgement:
 
 def new_detector(settings: Detect, bin_ms: int) -> Detector:
     """Return the detector that the settings ask for, without keys."""
-    if settings.detector == "limit":
-        return Limit(bin_ms, **settings.limit.model_dump())
-    return Ratio(bin_ms, **settings.ratio.model_dump())
+    match settings.detector:
+        case "nbsr":
+            return NBSR(bin_ms, settings.mean_bins_between_false_alarms(bin_ms))
+        case "limit":
+            return Limit(bin_ms, **settings.limit.model_dump())
+        case "ears":
+            return Ears(bin_ms, **settings.ears.model_dump())
+        case "ratio":
+            return Ratio(bin_ms, **settings.ratio.model_dump())
 
 
 class Detection:
@@ -96,6 +104,8 @@ class Detection:
         self._learn_anew = learn_anew
         self._table = KeyTable(settings, new_detector(settings.detect, self._bin_ms))
         self._ledgers: dict[str, Ledger] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._mean_bins = settings.detect.mean_bins_between_false_alarms(self._bin_ms)
         self._sensor = Sensor(whole_bins=self._window_bins)
         self._sensor_snapshots = dict(snapshots.get(SENSOR, {}))
         self._waiting = {service: by_bin[max(by_bin)] for service, by_bin in snapshots.items() if service != SENSOR}
@@ -113,6 +123,13 @@ class Detection:
     def keys(self) -> int:
         """How many keys have state."""
         return len(self._table)
+
+    @property
+    def raises_per_30_days(self) -> float:
+        """The rate at which outages have begun, over all services, as far as their state goes back."""
+        return (
+            0.0 if self._last_ms is None else raises_per_30_days(self._budgets.values(), self._last_ms + self._bin_ms)
+        )
 
     def is_waiting(self, service: str) -> bool:
         """Return whether the service goes on from a snapshot of a bin that is not judged again yet."""
@@ -147,14 +164,13 @@ class Detection:
         result = Judgement(bin_.bin_ms)
         self._wake(bin_.bin_ms)
         self._bear(bin_, result)
-        counts = np.zeros(len(self._table), np.int64)
-        for name, kinds in self._cells(bin_):
-            counts[self._table.rows[name]] = sum(kinds.values())
+        counts = self._table.counts(bin_)
         self._table.last_seen_ms[counts > 0] = bin_.bin_ms
-        skipped_bins = 0 if self._last_ms is None else (bin_.bin_ms - self._last_ms) // self._bin_ms - 1
-        sensing = self._sensor.sense(bin_, skipped_bins, self._unknown_after_bins)
+        number = bin_.bin_ms // self._bin_ms
+        skipped = range(0) if self._last_ms is None else range(self._last_ms // self._bin_ms + 1, number)
+        sensing = self._sensor.sense(bin_, len(skipped), self._unknown_after_bins)
         verdict = self._step(bin_, counts, sensing)
-        windows = self._slide(bin_.bin_ms, counts)
+        windows = self._table.slide(number, skipped, counts)
         self._last_ms = bin_.bin_ms
         if publish:
             self._publish(bin_, sensing, verdict, counts, windows, result)
@@ -213,51 +229,44 @@ class Detection:
                 self._sensor, self._last_ms = snapshot.sensor, snapshot.bin_ms
             if snapshot.ledger is not None:
                 self._ledgers[snapshot.service] = snapshot.ledger
-
-    def _cells(self, bin_: Bin) -> Iterable[tuple[tuple[str, str], Mapping[str, int]]]:
-        """Return the bin's counts by key and kind, the sensor's included, of keys that have state."""
-        cells = {**bin_.kinds, (SENSOR, SENSOR): {SENSOR: bin_.arrived}}
-        return [(name, kinds) for name, kinds in cells.items() if name in self._table.rows]
+                self._budgets[snapshot.service] = snapshot.budget or Budget()
 
     def _bear(self, bin_: Bin, result: Judgement) -> None:
         """Add a key for the sensor and each name with its first reports, unless its service goes on at a later bin."""
         names = [
             name
-            for name, kinds in bin_.kinds.items()
-            if name not in self._table.rows
-            and name[0] not in self._waiting
-            and sum(kinds.values()) >= self._settings.detect.born_reports
+            for name in self._table.unborn(bin_, self._settings.detect.born_reports)
+            if name[0] not in self._waiting
         ]
-        if (SENSOR, SENSOR) not in self._table.rows:
-            names.append((SENSOR, SENSOR))
         if names:
             self._table.add(names)
+        if wholes := self._table.unborn_wholes():
+            self._table.add(wholes)
         for service in sorted({service for service, _ in names} - self._ledgers.keys()):
             self._ledgers[service] = Ledger()
+            self._budgets[service] = Budget()
             result.born.append(service)
 
     def _step(self, bin_: Bin, counts: NDArray[np.int64], sensing: Sensing) -> Verdict:
-        # a bin that not every source covers is judged, but teaches nothing: as if all keys were open
-        untaught = self._table.is_open if sensing.covered else np.ones(len(self._table), np.bool_)
+        k = len(self._table)
         verdict = self._table.detector.step(
             bin_.bin_ms,
             counts.astype(np.float64),
-            np.full(len(self._table), sensing.observed),
-            untaught,
+            np.full(k, sensing.observed),
+            self._table.is_open,
             self._table.local_offsets_s(bin_.bin_ms),
+            covered=np.full(k, sensing.covered),
+            threshold_rise=self._rises(),
         )
         self._sensor.expected = float(verdict.expected[self._table.rows[SENSOR, SENSOR]])
         return verdict
 
-    def _slide(self, bin_ms: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Move the windows on to this bin and return their sums, shape (K,)."""
-        number = bin_ms // self._bin_ms
-        if self._last_ms is not None:
-            skipped = range(self._last_ms // self._bin_ms + 1, number)[-self._window_bins :]
-            self._table.windows[:, [each % self._window_bins for each in skipped]] = 0
-        self._table.windows[:, number % self._window_bins] = counts
-        sums: NDArray[np.int64] = self._table.windows.sum(axis=1)
-        return sums
+    def _rises(self) -> NDArray[np.float64]:
+        """Return what a raise of each key takes on top of the threshold, shape (K,)."""
+        rises = {service: budget.rise for service, budget in self._budgets.items() if budget.rise}
+        if not rises:
+            return np.zeros(len(self._table))
+        return np.fromiter((rises.get(key.service, 0.0) for key in self._table.keys), np.float64, len(self._table))
 
     def _publish(
         self,
@@ -270,29 +279,28 @@ class Detection:
     ) -> None:
         table = self._table
         transitions: dict[str, list[Incident]] = defaultdict(list)
-        for row in np.flatnonzero(table.is_open | (verdict.raised & (windows >= table.raise_from))).tolist():
+        by_limit = self._raised_by_limit(bin_.bin_ms, verdict.learning, windows)
+        raised = verdict.raised | by_limit
+        for row in np.flatnonzero(table.is_open | (raised & (windows >= table.raise_from))).tolist():
             key = table.keys[row]
             observation = Observation(
                 bin_ms=bin_.bin_ms,
                 bin_end_ms=bin_.bin_ms + self._bin_ms,
                 count=int(counts[row]),
                 window=int(windows[row]),
-                kinds=bin_.kinds.get((key.service, key.region), {}),
-                raised=bool(verdict.raised[row]) and sensing.observed,
-                expected=float(verdict.expected[row]),
-                score=float(verdict.score[row]),
-                score_threshold=float(verdict.score_threshold[row]),
-                clear_level=float(verdict.clear_level[row]),
-                detector=table.detector.name,
+                kinds=kinds_of(key, bin_),
+                raised=bool(raised[row]) and sensing.observed,
                 whole_bins=sensing.whole_bins,
                 silent=sensing.silent or sensing.lost,
                 lost=sensing.loss,
+                **self._evidence(bin_.bin_ms, row, verdict),
             )
             documents = key.machine.step(observation, key.limits, key.service, key.region, self._window_bins)
             if documents:
                 transitions[key.service] += documents
                 table.is_open[row] = key.machine.incident is not None
         at_ms = bin_.bin_ms + self._bin_ms
+        begun: set[str] = set()
         for service in sorted(transitions):
             for incident in sorted(transitions[service], key=lambda each: (each.id, each.sequence)):
                 key_bytes = f"{incident.id}/{incident.sequence}".encode()
@@ -301,41 +309,50 @@ class Detection:
                 transitions[service], at_ms, self._settings.detect.merge_gap_ms, table.ongoing(service)
             )
             if outage is not None:
+                begun |= {service} if outage.sequence == 1 else set()
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
-        self._publish_levels(bin_.bin_ms, sensing, verdict, counts, windows, result)
+        for service, budget in self._budgets.items():
+            keys = table.regions[service] + ((service, WHOLE_SERVICE) in table.rows)
+            budget.step(bin_.bin_ms, at_ms, keys, self._mean_bins, raised=service in begun)
+        for each in levels(table, bin_.bin_ms, sensing, verdict, counts, windows):
+            result.facts.append(Fact("levels", each.service, each.service.encode(), encode(each)))
 
-    def _publish_levels(
-        self,
-        bin_ms: int,
-        sensing: Sensing,
-        verdict: Verdict,
-        counts: NDArray[np.int64],
-        windows: NDArray[np.int64],
-        result: Judgement,
-    ) -> None:
-        levels: dict[str, list[Level]] = defaultdict(list)
-        for (service, region), row in sorted(self._table.rows.items()):
-            if service == SENSOR:
-                continue
-            key = self._table.keys[row]
-            incident = key.machine.incident
-            levels[service].append(
-                Level(
-                    region=region,
-                    count=int(counts[row]),
-                    window=int(windows[row]),
-                    expected=figure(float(verdict.expected[row])),
-                    score=figure(float(verdict.score[row])),
-                    score_threshold=figure(float(verdict.score_threshold[row])),
-                    raise_above=key.limits.raise_above,
-                    clear_below=key.limits.clear_below,
-                    state=_state(key.machine, sensing, learning=bool(verdict.learning[row])),
-                    incident=incident.id if incident is not None else None,
-                )
-            )
-        for service, regions in levels.items():
-            value = encode(Levels(service=service, bin_ms=bin_ms, regions=regions))
-            result.facts.append(Fact("levels", service, service.encode(), value))
+    def _raised_by_limit(
+        self, bin_ms: int, learning: NDArray[np.bool_], windows: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return which keys the policy's own limit raises, for want of a detector that knows them; shape (K,).
+
+        As with the detector of that name, three of the last five bins must be in excess: of their share of the limit.
+        """
+        table = self._table
+        raised = np.zeros(len(table), np.bool_)
+        rows = np.flatnonzero(learning & (windows >= table.learning_raise_from))
+        if len(rows):
+            third = table.persistent(rows, bin_ms // self._bin_ms)
+            raised[rows] = third * self._window_bins >= table.learning_raise_from[rows]
+        return raised
+
+    def _evidence(self, bin_ms: int, row: int, verdict: Verdict) -> dict[str, Any]:
+        """Return what an observation says of how a key is judged."""
+        limit = self._table.keys[row].limits.raise_above
+        if verdict.learning[row] and limit is not None:
+            third = self._table.persistent(np.array([row]), bin_ms // self._bin_ms)
+            judged = {"score": float(third[0]), "score_threshold": limit / self._window_bins, "detector": Limit.name}
+        else:
+            judged = {
+                "score": float(verdict.score[row]),
+                "score_threshold": float(verdict.score_threshold[row]),
+                "detector": self._table.detector.name,
+                "figures": {name: float(array[row]) for name, array in verdict.figures.items()},
+            }
+        return judged | {
+            "expected": float(verdict.expected[row]),
+            "clear_level": float(verdict.clear_level[row]),
+            "clear_score": float(verdict.clear_score[row]),
+            "clear_threshold": float(verdict.clear_threshold[row]),
+            "rebaselined": bool(verdict.rebaselined[row]),
+            "learning": bool(verdict.learning[row]),
+        }
 
     def _due(self, service: str, bin_ms: int) -> bool:
         """Whether a service is snapshotted at this bin: a function of its name, so that the load is spread."""
@@ -344,15 +361,20 @@ class Detection:
 
     def _forget(self, bin_ms: int, result: Judgement) -> None:
         """Drop the keys without a report for long, of the services that are about to be snapshotted."""
-        stale = np.flatnonzero((self._table.last_seen_ms <= bin_ms - self._forget_ms) & ~self._table.is_open)
-        for key in [self._table.keys[row] for row in stale.tolist()]:
-            if key.service != SENSOR and self._due(key.service, bin_ms):
-                self._table.drop(key.service, key.region)
-        if len(stale):
-            alive = {service for service, _ in self._table.rows}
-            for service in sorted(self._ledgers.keys() - alive):
-                del self._ledgers[service]
-                result.gone.append(service)
+        table = self._table
+        stale = np.flatnonzero((table.last_seen_ms <= bin_ms - self._forget_ms) & ~table.is_open)
+        due = [key for key in [table.keys[row] for row in stale.tolist()] if self._due(key.service, bin_ms)]
+        for key in due:
+            if key.service != SENSOR:
+                table.drop(key.service, key.region)
+        for service in [service for service in self._ledgers if self._due(service, bin_ms)]:
+            row = table.rows.get((service, WHOLE_SERVICE))
+            if row is not None and not table.is_open[row] and not table.is_kept(table.keys[row]):
+                table.drop(service, WHOLE_SERVICE)
+        alive = {service for service, _ in table.rows}
+        for service in sorted(self._ledgers.keys() - alive):
+            del self._ledgers[service], self._budgets[service]
+            result.gone.append(service)
 
     def _part(self, service: str, regions: list[str], part: int, bin_ms: int) -> Snapshot:
         own = regions[part * REGIONS_PER_PART : (part + 1) * REGIONS_PER_PART]
@@ -369,16 +391,7 @@ class Detection:
             windows=self._table.windows[rows].astype("<i8").tobytes(),
             incidents=[self._table.keys[row].machine.incident for row in rows.tolist()],
             ledger=self._ledgers[service] if part == 0 else None,
+            budget=self._budgets[service] if part == 0 else None,
             sensor=self._sensor if service == SENSOR else None,
             detector=self._table.detector.snapshot(rows),
         )
-
-
-def _state(machine: Machine, sensing: Sensing, *, learning: bool) -> LevelState:
-    if sensing.lost:
-        return "sensor-lost"
-    if not sensing.observed:
-        return "unobserved"
-    if machine.incident is not None:
-        return "held" if machine.incident.held else "open"
-    return "learning" if learning else "normal"

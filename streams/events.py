@@ -38,6 +38,8 @@ from streams.versions import JSON_STAMP, known_version, read
 TICK_KEY = b"tocsin.tick"
 #: Service and region of the coverage cells; not a legal name, so no report can collide with it.
 SENSOR = "*"
+#: The region that stands for the whole service; not a legal name either.
+WHOLE_SERVICE = "_all"
 #: The names that a report is folded into once its epoch has no room for another name.
 FOLDED = "other"
 
@@ -144,6 +146,13 @@ class Decision(msgspec.Struct, kw_only=True):
     score: Annotated[float | None, said("The evidence, in the detector's own unit.")]
     score_threshold: Annotated[float | None, said("Where the detector raises, in the unit of the score.")]
     clear_level: Annotated[float | None, said("Below it the detector clears, in reports per bin.")]
+    clear_score: Annotated[
+        float | None, said("The evidence for the end, in the detector's own unit; null where it weighs none.")
+    ] = None
+    clear_threshold: Annotated[float | None, said("Where the detector clears, in the unit of the clear score.")] = None
+    figures: Annotated[
+        dict[str, float | None], said("What else it takes to recompute the score, under the detector's own names.")
+    ] = {}
     raise_above: Annotated[int | None, said("The policy's limit to open, in reports per window; null without one.")]
     clear_below: Annotated[int | None, said("The policy's limit to clear, in reports per window; null without one.")]
 
@@ -162,7 +171,9 @@ class Incident(msgspec.Struct, kw_only=True):
     reason: Annotated[str, said("The decision in words.")]
     at_ms: Annotated[int, time_ms("End of the bin that decided the transition")]
     opened_ms: Annotated[int, time_ms("Start of the opening bin")]
-    below_since_ms: Annotated[int | None, time_ms("End of the first of the windows that cleared it")] = None
+    below_since_ms: Annotated[
+        int | None, time_ms("End of the first of the windows, or of the bins, in a row that cleared it")
+    ] = None
     closed_ms: Annotated[int | None, time_ms("End of the bin that closed it")] = None
     peak: Annotated[int, said("The highest count of a window, in reports.", minimum=0)]
     peak_ms: Annotated[int, time_ms("End of that window")]
@@ -221,6 +232,10 @@ class Level(msgspec.Struct, kw_only=True):
     expected: Annotated[float | None, said("The baseline's mean, in reports per bin; null while there is none.")]
     score: Annotated[float | None, said("The evidence, in the detector's own unit.")]
     score_threshold: Annotated[float | None, said("Where the detector raises, in the unit of the score.")]
+    clear_score: Annotated[
+        float | None, said("The evidence for the end of an outage; null where the detector weighs none.")
+    ] = None
+    clear_threshold: Annotated[float | None, said("Where the detector clears, in the unit of the clear score.")] = None
     raise_above: Annotated[int | None, said("The policy's limit to open, in reports per window; null without one.")]
     clear_below: Annotated[int | None, said("The policy's limit to clear, in reports per window; null without one.")]
     state: Annotated[LevelState, said("What is known of the region in this bin.")]

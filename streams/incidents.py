@@ -22,10 +22,10 @@ from streams.events import (
     incident_id,
     instant,
 )
-from streams.policy import EXPECTED_MARGIN, Limits
+from streams.policy import EXPECTED_MARGIN, RAISE_OVER_CLEAR_PERCENT, Limits
 
 State = Literal["idle", IncidentState]
-Event = Literal["raised", "doubled", "incomplete", "complete", "fell", "lost", "superseded"]
+Event = Literal["raised", "doubled", "incomplete", "complete", "fell", "lost", "rebaselined", "superseded"]
 #: Why nothing can be known of an incident any more: no report arrives from anywhere, or bins were not observed.
 Loss = Literal["sensor-lost", "gap"]
 
@@ -38,6 +38,7 @@ TABLE: Final[Mapping[tuple[State, Event], tuple[IncidentState, Transition]]] = {
     ("open", "complete"): ("open", "resumed"),
     ("open", "fell"): ("cleared", "cleared"),
     ("open", "lost"): ("unknown", "unknown"),
+    ("open", "rebaselined"): ("unknown", "unknown"),
     ("open", "superseded"): ("unknown", "unknown"),
 }
 
@@ -46,10 +47,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One judged bin of one service and region, as counted and as seen by the detector.
 
     `count` and `kinds` are the reports of the bin `[bin_ms, bin_end_ms)`, `window` those of the window that ends
-    with it. `expected` and `clear_level` are reports per bin; they, `score` and `score_threshold` are NaN where the
-    detector has none. `whole_bins` is the number of bins in a row, up to this one, whose counts hold all reports
-    (see `streams.sensor`); `silent` says that no report arrived from anywhere although some are expected, `lost` that
-    this, or bins that no source covers, has lasted too long.
+    with it. `expected` and `clear_level` are reports per bin; they and the scores are NaN where the detector has
+    none, `figures` are its further ones. `learning` says that it has too little history, and that the policy's limit
+    has raised what is raised; `rebaselined` that it has just taken the incident's level for the usual one.
+    `whole_bins` is the number of bins in a row, up to this one, whose counts hold all reports (see `streams.sensor`);
+    `silent` says that no report arrived from anywhere although some are expected, `lost` that this, or bins that no
+    source covers, has lasted too long.
     """
 
     bin_ms: int
@@ -62,6 +65,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     score_threshold: float
     clear_level: float
+    clear_score: float = math.nan
+    clear_threshold: float = math.nan
+    rebaselined: bool = False
+    learning: bool = False
+    figures: Mapping[str, float] = {}
     detector: str
     whole_bins: int
     silent: bool
@@ -95,11 +103,18 @@ class Ongoing(msgspec.Struct, kw_only=True):
         self.kinds = dict(sorted((self.kinds | kinds).items()))
         if bin_.window > self.peak:
             self.peak, self.peak_ms = bin_.window, bin_.bin_end_ms
-        below = bin_.window < limits.clear_limit(bin_.expected, bin_.clear_level, window_bins)
+        if _weighs(bin_, limits):
+            self.windows_below = 0
+            if not bin_.clear_score > 0:
+                self.below_since_ms = None
+            elif self.below_since_ms is None:
+                self.below_since_ms = bin_.bin_end_ms
+            return
+        below = bin_.window < limits.clear_limit(bin_.expected, bin_.clear_level, window_bins, learning=bin_.learning)
         # A window that would raise does not clear, else the incident would open and clear in turns.
         if below and bin_.whole_bins >= window_bins and not limits.raises(bin_.raised, bin_.window):
             self.windows_below += 1
-            if self.below_since_ms is None:
+            if self.windows_below == 1:
                 self.below_since_ms = bin_.bin_end_ms
         else:
             self.windows_below, self.below_since_ms = 0, None
@@ -108,6 +123,9 @@ class Ongoing(msgspec.Struct, kw_only=True):
         """Yield the events of a bin that has been added, in order, each with the rule it follows from."""
         if bin_.lost is not None:
             yield "lost", bin_.lost
+            return
+        if bin_.rebaselined:
+            yield "rebaselined", "rebaselined"
             return
         if limits.raises(bin_.raised, bin_.window):
             yield "raised", "raise"
@@ -119,8 +137,14 @@ class Ongoing(msgspec.Struct, kw_only=True):
         if complete and self.held:
             yield "complete", "complete"
         open_bins = (bin_.bin_end_ms - self.opened_ms) // (bin_.bin_end_ms - bin_.bin_ms)
-        if self.windows_below >= limits.clear_windows and open_bins >= limits.min_open_bins:
-            yield "fell", "clear_level" if limits.clear_below is None else "clear_below"
+        if open_bins < limits.min_open_bins:
+            return
+        if _weighs(bin_, limits):
+            if complete and bin_.clear_score >= bin_.clear_threshold:
+                yield "fell", "clear_score"
+        elif self.windows_below >= limits.clear_windows:
+            own = "clear_learning" if bin_.learning else "clear_level"
+            yield "fell", own if limits.clear_below is None else "clear_below"
 
 
 class Machine(msgspec.Struct):
@@ -229,6 +253,11 @@ def _new(bin_: Observation, service: str, region: str) -> Ongoing:
     )
 
 
+def _weighs(bin_: Observation, limits: Limits) -> bool:
+    """Whether evidence alone tells that an incident is over: the detector weighs some, and no limit is set."""
+    return limits.clear_below is None and not bin_.learning and not math.isnan(bin_.clear_score)
+
+
 def _decision(rule: str, bin_: Observation, limits: Limits, window_bins: int) -> Decision:
     return Decision(
         rule=rule,
@@ -241,6 +270,9 @@ def _decision(rule: str, bin_: Observation, limits: Limits, window_bins: int) ->
         score=figure(bin_.score),
         score_threshold=figure(bin_.score_threshold),
         clear_level=figure(bin_.clear_level),
+        clear_score=figure(bin_.clear_score),
+        clear_threshold=figure(bin_.clear_threshold),
+        figures={name: figure(value) for name, value in bin_.figures.items()},
         raise_above=limits.raise_above,
         clear_below=limits.clear_below,
     )
@@ -261,8 +293,13 @@ def _reason(rule: str, incident: Ongoing, bin_: Observation, limits: Limits, win
             return f"no reports from anywhere in the last bin; cannot clear before all bins of {span} are complete"
         case "complete":
             return f"all bins of the last {span} are complete"
-        case "clear_below" | "clear_level":
+        case "clear_score":
+            return f"{window}; {_ending(incident, bin_)}"
+        case "clear_below" | "clear_level" | "clear_learning":
             return f"{window}, below {_clear_limit(bin_, limits, window_bins)}; {_row(incident)}"
+        case "rebaselined":
+            taken = "the level of the last 24 hours is taken for the usual one from now on"
+            return f"{window}; {taken}; whether the outage is over cannot be known"
         case "sensor-lost":
             return "no reports from anywhere for too long; whether the incident is over cannot be known"
         case _:
@@ -280,8 +317,15 @@ def _sighting(bin_: Observation) -> str:
     return f"raised by {bin_.detector}{expected}{score}{threshold}"
 
 
+def _ending(incident: Ongoing, bin_: Observation) -> str:
+    since = "" if incident.below_since_ms is None else f", there since {instant(incident.below_since_ms)}"
+    return f"evidence for the end {_number(bin_.clear_score)}, threshold {_number(bin_.clear_threshold)}{since}"
+
+
 def _clear_limit(bin_: Observation, limits: Limits, window_bins: int) -> str:
-    limit = limits.clear_limit(bin_.expected, bin_.clear_level, window_bins)
+    limit = limits.clear_limit(bin_.expected, bin_.clear_level, window_bins, learning=bin_.learning)
+    if limits.clear_below is None and bin_.learning:
+        return f"{_number(limit)} (what raises, over {RAISE_OVER_CLEAR_PERCENT / 100}, while the usual level is learnt)"
     if limits.clear_below is None:
         return f"{_number(limit)} ({_number(bin_.clear_level)} a bin)"
     if limit > limits.clear_below:

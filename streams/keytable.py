@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -11,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import Detector
-from streams.events import SENSOR
+from detectors.keyed import NEEDED_BINS, RECENT_BINS
+from streams.bins import Bin
+from streams.events import SENSOR, WHOLE_SERVICE
 from streams.incidents import Machine, Ongoing
 from streams.policy import Limits, Policies
 from streams.settings import Region, Settings
+from streams.timezones import default_timezone
 
 #: A window count that nothing reaches.
 UNREACHABLE = np.iinfo(np.int64).max
@@ -44,7 +48,8 @@ class KeyTable:
 
     def __init__(self, settings: Settings, detector: Detector) -> None:
         self._policies = Policies(settings.policy, settings.count.bin_ms)
-        self._regions = settings.regions
+        self._region_settings = settings.regions
+        self._has_whole = settings.detect.has_whole_service
         #: Held here, for the standard library keeps only eight zones and would read the others from disk every time.
         self._zones: dict[str, ZoneInfo] = {}
         self.detector = detector
@@ -56,6 +61,10 @@ class KeyTable:
         self.is_open = np.zeros(0, np.bool_)
         #: The smallest window that may raise; none does for a disabled key or the sensor.
         self.raise_from = np.zeros(0, np.int64)
+        #: The same for a key that is learning: there, only the policy's own limit raises.
+        self.learning_raise_from = np.zeros(0, np.int64)
+        #: How many regions of each service have state, the whole service not among them.
+        self.regions: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -63,20 +72,23 @@ class KeyTable:
     def add(self, names: Iterable[tuple[str, str]]) -> NDArray[np.int64]:
         """Add fresh keys at the end and return their rows."""
         first = len(self.keys)
-        raise_from = []
+        raise_from, learning_raise_from = [], []
         for service, region in names:
             limits = self._policies.limits(service, region)
-            timezone = self._regions.get(region, Region()).timezone
+            timezone = self._region_settings.get(region, Region()).timezone or default_timezone(region)
             self._zones[timezone] = ZoneInfo(timezone)
             self.rows[service, region] = len(self.keys)
             self.keys.append(Key(service, region, limits, timezone))
             judged = limits.enabled and service != SENSOR
             raise_from.append((limits.raise_above or 1) if judged else UNREACHABLE)
+            learning_raise_from.append((limits.raise_above or UNREACHABLE) if judged else UNREACHABLE)
+            self.regions[service] += region != WHOLE_SERVICE
         added = len(raise_from)
         self.windows = np.concatenate((self.windows, np.zeros((added, self.windows.shape[1]), np.int64)))
         self.last_seen_ms = np.concatenate((self.last_seen_ms, np.zeros(added, np.int64)))
         self.is_open = np.concatenate((self.is_open, np.zeros(added, np.bool_)))
         self.raise_from = np.concatenate((self.raise_from, np.array(raise_from, np.int64)))
+        self.learning_raise_from = np.concatenate((self.learning_raise_from, np.array(learning_raise_from, np.int64)))
         self.detector.resize(len(self.keys))
         return np.arange(first, len(self.keys))
 
@@ -87,14 +99,69 @@ class KeyTable:
             self.detector.restore(np.array([row]), self.detector.snapshot(np.array([last])))
             self.keys[row] = self.keys[last]
             self.rows[self.keys[row].service, self.keys[row].region] = row
-            for column in (self.windows, self.last_seen_ms, self.is_open, self.raise_from):
+            for column in (
+                self.windows,
+                self.last_seen_ms,
+                self.is_open,
+                self.raise_from,
+                self.learning_raise_from,
+            ):
                 column[row] = column[last]
         self.keys.pop()
         self.windows = self.windows[:last]
         self.last_seen_ms = self.last_seen_ms[:last]
         self.is_open = self.is_open[:last]
         self.raise_from = self.raise_from[:last]
+        self.learning_raise_from = self.learning_raise_from[:last]
+        self.regions[service] -= region != WHOLE_SERVICE
         self.detector.resize(last)
+
+    def unborn(self, bin_: Bin, reports: int) -> list[tuple[str, str]]:
+        """Return the names without a key of which a bin holds at least so many reports, and the sensor's."""
+        names = [name for name, kinds in bin_.kinds.items() if name not in self.rows and sum(kinds.values()) >= reports]
+        return names if (SENSOR, SENSOR) in self.rows else [*names, (SENSOR, SENSOR)]
+
+    def unborn_wholes(self) -> list[tuple[str, str]]:
+        """Return the names of the whole services that are to have a key: those of two regions at least."""
+        if not self._has_whole:
+            return []
+        several = (service for service, regions in self.regions.items() if regions > 1)
+        return [(service, WHOLE_SERVICE) for service in several if (service, WHOLE_SERVICE) not in self.rows]
+
+    def is_kept(self, key: Key) -> bool:
+        """Return whether a key need not be dropped: that of a whole service must, once it says nothing of its own."""
+        return key.region != WHOLE_SERVICE or (self._has_whole and self.regions[key.service] > 1)
+
+    def counts(self, bin_: Bin) -> NDArray[np.int64]:
+        """Return the reports of a bin, shape (K,); those of a whole service are of all regions, with a key or not."""
+        counts = np.zeros(len(self), np.int64)
+        for (service, region), kinds in bin_.kinds.items():
+            reports = sum(kinds.values())
+            for name in ((service, region), (service, WHOLE_SERVICE)):
+                row = self.rows.get(name)
+                if row is not None:
+                    counts[row] += reports
+        counts[self.rows[SENSOR, SENSOR]] = bin_.arrived
+        return counts
+
+    def slide(self, number: int, skipped: range, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Move the windows on to the bin `number`, over those that were skipped, and return their sums, shape (K,)."""
+        length = self.windows.shape[1]
+        self.windows[:, [each % length for each in skipped[-length:]]] = 0
+        self.windows[:, number % length] = counts
+        sums: NDArray[np.int64] = self.windows.sum(axis=1)
+        return sums
+
+    def persistent(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+        """Return the count that three of the last five bins of these keys have reached; `number` is the last bin's.
+
+        A window of fewer than five bins holds no more of them.
+        """
+        length = self.windows.shape[1]
+        columns = [each % length for each in range(number - min(RECENT_BINS, length) + 1, number + 1)]
+        recent = np.sort(self.windows[rows][:, columns], axis=1)
+        third: NDArray[np.int64] = recent[:, -min(NEEDED_BINS, length)]
+        return third
 
     def ongoing(self, service: str) -> list[Ongoing]:
         """Return the open incidents of a service."""
@@ -106,6 +173,17 @@ class KeyTable:
         moment = datetime.fromtimestamp(bin_ms / 1000, UTC)
         offsets = {name: _offset_s(zone, moment) for name, zone in self._zones.items()}
         return np.fromiter((offsets[key.timezone] for key in self.keys), np.int64, len(self.keys))
+
+
+def kinds_of(key: Key, bin_: Bin) -> Mapping[str, int]:
+    """Return the reports of a key in a bin by kind."""
+    if key.region != WHOLE_SERVICE:
+        return bin_.kinds.get((key.service, key.region), {})
+    total: Counter[str] = Counter()
+    for (service, _), kinds in bin_.kinds.items():
+        if service == key.service:
+            total.update(kinds)
+    return total
 
 
 def _offset_s(zone: ZoneInfo, moment: datetime) -> int:

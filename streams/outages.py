@@ -11,12 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from streams.events import WHOLE_SERVICE as WHOLE_SERVICE
 from streams.events import Incident, IncidentState, Outage, OutageRegion, outage_id
 from streams.incidents import Ongoing
-
-#: The region that stands for the whole service. Its reports are those of the other regions over again: it is listed
-#: last, and counts towards totals, kinds and ranking only where no other region is part of the outage.
-WHOLE_SERVICE = "_all"
 
 _MOST_AFFECTED = 3
 
@@ -88,14 +85,17 @@ class Ledger(msgspec.Struct):
         for name, member in self.members.items():
             by_region.setdefault(member.region, {})[name] = member
         regions = sorted((_region(region, members) for region, members in by_region.items()), key=_rank)
+        # The reports of the whole service are those of its regions over again.
         counted = [region for region in regions if region.region != WHOLE_SERVICE] or regions
         first = counted[0]
         names = {region.region for region in counted}
+        members = [member for member in self.members.values() if member.region in names]
         state = _state(region.state for region in regions)
-        opened_ms = min(region.opened_ms for region in regions)
-        restored_ms = _restored_ms(self.members.values()) if state == "cleared" else None
+        opened_ms = min(region.opened_ms for region in counted)
+        restored_ms = _restored_ms(members) if state == "cleared" else None
         return Outage(
-            id=outage_id(service, opened_ms),
+            # by the first of all incidents: the regions of an outage that began as the whole service's come later
+            id=outage_id(service, min(region.opened_ms for region in regions)),
             sequence=self.sequence,
             service=service,
             state=state,
@@ -107,7 +107,7 @@ class Ledger(msgspec.Struct):
             peak_ms=first.peak_ms,
             most_affected=[region.region for region in counted[:_MOST_AFFECTED]],
             total=sum(region.total for region in counted),
-            kinds=_shares(member.kinds for member in self.members.values() if member.region in names),
+            kinds=_shares(member.kinds for member in members),
             regions=regions,
             time_to_restore_ms=None if restored_ms is None else restored_ms - opened_ms,
             # The highest window may be among those that clear: then nothing lies between the two.

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from streams.events import MINUTE_MS
+from streams.events import MINUTE_MS, WHOLE_SERVICE
 from streams.settings import Policy, SettingsError
 
 #: An incident with `clear_below` does not clear before its window is below this multiple of the expected one.
@@ -23,6 +23,8 @@ EXPECTED_MARGIN = 1.3
 RAISE_OVER_CLEAR_PERCENT = 115
 
 _DEFAULTS = {"enabled": True, "raise_above": None, "clear_below": None, "min_open_minutes": 3, "clear_windows": 2}
+#: What a wildcard does not set for a whole service: it means the reports of one region.
+_OF_ONE_REGION = {"raise_above", "clear_below"}
 _CACHED_KEYS = 65_536
 
 
@@ -43,7 +45,7 @@ class Limits(msgspec.Struct, frozen=True):
         """Return whether a bin raises; without `raise_above` its window needs one report at least."""
         return self.enabled and detector_raised and window >= (self.raise_above or 1)
 
-    def clear_limit(self, expected: float, clear_level: float, window_bins: int) -> float:
+    def clear_limit(self, expected: float, clear_level: float, window_bins: int, *, learning: bool = False) -> float:
         """Return the window count below which a window counts towards clearing.
 
         Parameters
@@ -52,12 +54,17 @@ class Limits(msgspec.Struct, frozen=True):
             The detector's, in reports per bin; NaN where it has none.
         window_bins
             Number of bins in a window.
+        learning
+            Whether the detector has too little history: then its levels mean nothing, and without `clear_below` the
+            limit is as far below `raise_above` as a `clear_below` would have to be.
 
         Returns
         -------
         float
             Reports per window; NaN, below which nothing is, where neither the policy nor the detector has a level.
         """
+        if self.clear_below is None and learning:
+            return math.nan if self.raise_above is None else self.raise_above * 100 / RAISE_OVER_CLEAR_PERCENT
         if self.clear_below is None:
             return clear_level * window_bins
         if math.isnan(expected):
@@ -106,7 +113,8 @@ class Policies:
         for index in self._by_specificity:
             policy = self._policies[index]
             if policy.matches(service, region):
-                own = policy.model_dump(include=set(_DEFAULTS), exclude_none=True)
+                others = _OF_ONE_REGION if region == WHOLE_SERVICE != policy.region else set()
+                own = policy.model_dump(include=_DEFAULTS.keys() - others, exclude_none=True)
                 values |= own
                 set_by |= dict.fromkeys(own, index)
         clear_below = values["clear_below"]

@@ -201,17 +201,35 @@ class Ratio(Section):
     min_excess: Annotated[float, Field(gt=0)] = 5.0
 
 
+class Ears(Section):
+    """How many standard deviations above the mean of a week a quarter of an hour is in excess."""
+
+    above: Annotated[float, Field(gt=0)] = 3.0
+
+
 class Detect(Section):
     """Which detector runs, and how long its state lives."""
 
-    detector: Literal["ratio", "limit"] = "ratio"
+    detector: Literal["nbsr", "ratio", "ears", "limit"] = "nbsr"
     limit: Limit = Limit()
     ratio: Ratio = Ratio()
+    ears: Ears = Ears()
     merge_gap_minutes: Annotated[int, Field(ge=0, le=10080)] = 60
     unknown_after_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     snapshot_every_bins: Annotated[int, Field(ge=1, le=1440)] = 5
     born_reports: Annotated[int, Field(ge=1)] = 1
     forget_days: Annotated[int, Field(ge=1, le=365)] = 28
+    false_alarms_per_30_days: Annotated[float, Field(gt=0)] = 10.0
+    fleet_keys: Annotated[int, Field(ge=1)] = 100
+
+    @property
+    def has_whole_service(self) -> bool:
+        """Whether whole services are watched beside their regions: an absolute limit is of one region."""
+        return self.detector != "limit"
+
+    def mean_bins_between_false_alarms(self, bin_ms: int) -> float:
+        """Return how many bins the budget leaves between two false alarms of one service and region."""
+        return 30 * DAY_MS / bin_ms * self.fleet_keys / self.false_alarms_per_30_days
 
     @property
     def merge_gap_ms(self) -> int:
@@ -250,6 +268,8 @@ class Policy(Section):
         return exact[0], exact[1], len(self.service) + len(self.region)
 
 
+#: With fewer bins between two false alarms a threshold means nothing.
+_LEAST_BINS = 60
 RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 
@@ -257,13 +277,13 @@ class Region(Section):
     """What people call a region, and the clock its people live by."""
 
     name: str | None = None
-    timezone: str = "UTC"
+    timezone: str | None = None
 
     @field_validator("timezone")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
+    def _known_zone(cls, value: str | None) -> str | None:
         try:
-            ZoneInfo(value)
+            ZoneInfo(value or "UTC")
         except (KeyError, ValueError, OSError):
             raise ValueError("must be a time zone of the IANA database, such as 'Europe/Berlin'") from None
         return value
@@ -297,6 +317,17 @@ class Settings(BaseSettings):
     regions: dict[RegionCode, Region] = {}
     worker: Worker = Worker()
     privacy: Privacy = Privacy()
+
+    @field_validator("detect")
+    @classmethod
+    def _leaves_time_between_false_alarms(cls, detect: Detect, info: ValidationInfo) -> Detect:
+        count = info.data.get("count")  # absent when it is wrong itself
+        if count is not None and detect.mean_bins_between_false_alarms(count.bin_ms) < _LEAST_BINS:
+            raise ValueError(
+                f"false_alarms_per_30_days = {detect.false_alarms_per_30_days:g} for fleet_keys = {detect.fleet_keys} "
+                f"leaves each key fewer than {_LEAST_BINS} bins between two false alarms: ask for fewer"
+            )
+        return detect
 
     @classmethod
     def settings_customise_sources(

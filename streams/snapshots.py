@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from streams.budget import Budget
 from streams.events import SENSOR
 from streams.fields import Fingerprint, Version, said, time_ms
 from streams.incidents import Ongoing
@@ -56,6 +57,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     ]
     incidents: Annotated[list[Ongoing | None], said("Per region, its open incident.")]
     ledger: Annotated[Ledger | None, said("The outages of the service; in part 0.")]
+    budget: Annotated[Budget | None, said("The raises of the service; in part 0.")] = None
     sensor: Annotated[Sensor | None, said("The sensor; in the snapshots of the service `*`.")]
     detector: Annotated[bytes, said("The detector's own snapshot of these regions.")]
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.events import Incident, Levels, decode
+from streams.events import WHOLE_SERVICE, Incident, Levels, decode
 from streams.importers import ImportedReport, Table, report_log
 from streams.importers.pge import KINDS, Outages
 from streams.replay import Replay, distinct
@@ -27,12 +27,12 @@ _TWENTY_MINUTES_S = 1200
 #: Snapshots come every 10 minutes, so a bin takes two of them; see the study.
 WHOLE = Settings(
     count=Count(bin_s=_TWENTY_MINUTES_S, window_bins=3, epoch_s=3600),
-    detect=Detect(unknown_after_minutes=180),
+    detect=Detect(detector="ratio", unknown_after_minutes=180),
     policy=[Policy(service="pge", raise_above=300, clear_below=150)],
 )
 TOWNS = Settings(
     count=Count(bin_s=_TWENTY_MINUTES_S, window_bins=9, epoch_s=3600),
-    detect=Detect(unknown_after_minutes=180),
+    detect=Detect(detector="ratio", unknown_after_minutes=180),
     policy=[Policy(service="pge", raise_above=10)],
 )
 SHUTOFF = KINDS["to protect public safety"]
@@ -88,6 +88,8 @@ def replayed(file: Path, region: str | None, settings: Settings) -> Run:
     for (topic, _), value in distinct(judgements).items():
         if topic == "incidents":
             incident = decode(value, Incident)
+            if incident.region == WHOLE_SERVICE:
+                continue
             incidents.setdefault(incident.id, []).append(incident)
     levels = [decode(fact.value, Levels) for each in judgements for fact in each.facts if fact.topic == "levels"]
     windows = {

@@ -12,7 +12,7 @@ from docs.pages import markdown
 from streams.settings import Policy, Region, Settings
 from streams.topics import layout
 
-_KEY = re.compile(r"#?(?P<key>[a-z_]+) = (?P<value>.+)")
+_KEY = re.compile(r"#?(?P<key>[a-z0-9_]+) = (?P<value>.+)")
 _TABLE = re.compile(r"#?(?P<brackets>\[+)(?P<name>[^\]]+)\]+")
 
 _INTRODUCTION = """\

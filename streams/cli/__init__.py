@@ -9,13 +9,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from streams.backtest.series import BacktestError
 from streams.broker import BrokerError
 from streams.cli.backfill import backfill
+from streams.cli.backtest import backtest
 from streams.cli.broker import broker
 from streams.cli.check_config import check_config
 from streams.cli.context import ExitCode, Options, overrides
 from streams.cli.demo import demo
 from streams.cli.dlq import dlq
+from streams.cli.explain import UnknownIncidentError, explain_incident
 from streams.cli.export import export
 from streams.cli.import_ import importers
 from streams.cli.incidents import incidents
@@ -46,6 +49,8 @@ EXPECTED = (
     ScenarioError,
     ImporterError,
     DeadLetterError,
+    BacktestError,
+    UnknownIncidentError,
 )
 
 
@@ -67,8 +72,9 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for command in (demo, worker, broker, simulate, produce, replay, backfill, incidents, export, check_config):
+for command in (demo, worker, broker, simulate, produce, replay, backfill, backtest, incidents, export, check_config):
     app.command()(command)
+app.command("explain")(explain_incident)
 app.add_typer(topics, name="topics")
 app.add_typer(importers, name="import")
 app.add_typer(dlq, name="dlq")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated
 
@@ -34,7 +35,7 @@ def replay(
         ),
     ] = None,
     no_baseline: Annotated[
-        bool, typer.Option("--no-baseline", help="Begin without any: nothing is raised for 24 hours.")
+        bool, typer.Option("--no-baseline", help="Begin without any: only limits raise in the first days.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the incident log as JSON lines of topic, key and value.")
@@ -45,7 +46,49 @@ def replay(
     It is the logic of the workers in one process: through Kafka, the same log leads to the same incidents.
     A scenario brings the limits that it is meant for, if the settings have no policy, and its region names.
     """
-    options: Options = ctx.obj
+    prepared = prepare(ctx.obj, what, seed, baseline, no_baseline=no_baseline)
+    pipeline, settings = prepared.pipeline, prepared.settings
+    with display.progress("replaying", prepared.total) as watched:
+        facts = distinct(pipeline.run(watched(prepared.log)))
+    for reason, count in sorted(pipeline.rejected.items()):
+        typer.echo(f"not a report: {count:,} records ({reason})", err=True)
+    if as_json:
+        _print_json(facts)
+        return
+    if not facts:
+        hint = (
+            ""
+            if prepared.learned
+            else "; without --baseline only raise_above raises in the first days of a service and region"
+        )
+        typer.echo(f"no incidents{hint}", err=True)
+    _print(facts, settings)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be replayed: a pipeline, a log for it, how many of its records are no ticks, whether levels are known.
+
+    `settings` are those of the command line, and what a scenario brings where they say nothing.
+    """
+
+    settings: Settings
+    pipeline: Replay
+    log: Iterator[LogRecord]
+    total: int
+    learned: bool
+
+
+def prepare(options: Options, what: str, seed: int | None, baseline: str | None, *, no_baseline: bool) -> Prepared:
+    """Return what the arguments of a command ask to be replayed.
+
+    Raises
+    ------
+    typer.BadParameter
+        If they contradict each other.
+    ScenarioError
+        If there is no such log or scenario.
+    """
     read = source.source(what)
     if seed is not None and not isinstance(read, Scenario):
         raise typer.BadParameter("only a scenario has a seed", param_hint="--seed")
@@ -55,19 +98,8 @@ def replay(
         options = options.advised(read)
     settings = options.settings
     learned = None if no_baseline else _history(baseline, read)
-    log = source.records(read, settings, seed or 0)
-    pipeline, log = _begin(settings, learned, log)
-    with display.progress("replaying", source.total(read)) as watched:
-        facts = distinct(pipeline.run(watched(log)))
-    for reason, count in sorted(pipeline.rejected.items()):
-        typer.echo(f"not a report: {count:,} records ({reason})", err=True)
-    if as_json:
-        _print_json(facts)
-        return
-    if not facts:
-        hint = "" if learned else "; without --baseline nothing is raised in the first 24 hours of a service and region"
-        typer.echo(f"no incidents{hint}", err=True)
-    _print(facts, settings)
+    pipeline, log = _begin(settings, learned, source.records(read, settings, seed or 0))
+    return Prepared(settings, pipeline, log, source.total(read), learned is not None)
 
 
 def _history(named: str | None, read: source.Source) -> source.Source | None:

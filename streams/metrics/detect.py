@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from streams.bins import BinMerger
-from streams.detection import Judgement
+from streams.detection import Detection, Judgement
 from streams.events import Incident, Level, Levels, LevelState, decode
 from streams.metrics.families import Families, Family
 from streams.metrics.stage import StageMetrics
@@ -54,6 +54,18 @@ class DetectMetrics(StageMetrics):
             "tocsin_detect_judged_seconds", "seconds", "Event time at the end of the last judged bin.", by
         )
         self._keys = make.gauge("tocsin_detect_keys", "keys", "Services and regions with state, and the sensor.", by)
+        fleet = make.gauge("tocsin_detect_fleet_keys", "keys", "Services and regions that the budget is for.")
+        fleet.set(settings.detect.fleet_keys)
+        self._raises = make.gauge(
+            "tocsin_detect_raises_per_30_days",
+            "outages",
+            "Outages begun per 30 days: in the last 30, or as far as state goes back, a day at least.",
+            by,
+        )
+        asked = make.gauge(
+            "tocsin_detect_false_alarms_asked_per_30_days", "outages", "The budget: false alarms that are asked for."
+        )
+        asked.set(settings.detect.false_alarms_per_30_days)
         sources = make.gauge("tocsin_detect_sources", "sources", "Source partitions that there are.")
         sources.set(settings.kafka.reports_partitions)
         self._covered = make.gauge(
@@ -98,11 +110,12 @@ class DetectMetrics(StageMetrics):
         self._watermarks = {}
         self._closing_s = {}
 
-    def judged(self, partition: int, bin_end_ms: int, covered: int, keys: int, begun_s: float) -> None:
-        """Take in a judged bin; `begun_s` is when judging it began, by the monotonic clock."""
+    def judged(self, partition: int, bin_end_ms: int, covered: int, detection: Detection, begun_s: float) -> None:
+        """Take in a bin that `detection` has judged; `begun_s` is when judging it began, by the monotonic clock."""
         self._judged.labels(partition).set(bin_end_ms / 1000)
         self._covered.labels(partition).set(covered)
-        self._keys.labels(partition).set(keys)
+        self._keys.labels(partition).set(detection.keys)
+        self._raises.labels(partition).set(detection.raises_per_30_days)
         self._bins.labels(partition).inc()
         self._closing_s.setdefault(partition, []).append(begun_s)
         self.judged_s = time.time()

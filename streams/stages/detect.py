@@ -99,6 +99,8 @@ class DetectStage:
         self._apply_settings = apply_settings
         self._partitions: dict[TP, _Partition] = {}
         self.started = False
+        #: Whether there were more keys than the budget is for when it was last looked at.
+        self._outgrown = False
 
     async def start(self, assigned: Mapping[TP, Committed]) -> Mapping[TP, int]:
         """Restore the state of each assigned partition and begin to read where its rebuild point says."""
@@ -157,7 +159,7 @@ class DetectStage:
                 judgement = partition.detection.judge(bin_)
                 at_ms = bin_.bin_ms + self._settings.count.bin_ms
                 partition.orphans.settle(judgement, at_ms, partition.detection)
-                self._metrics.judged(chunk.tp.partition, at_ms, bin_.covered, partition.detection.keys, begun_s)
+                self._metrics.judged(chunk.tp.partition, at_ms, bin_.covered, partition.detection, begun_s)
                 judgements.append(judgement)
                 facts += len(judgement.facts)
                 if facts >= PUBLISH_FACTS:
@@ -168,6 +170,7 @@ class DetectStage:
         if await self._publish(chunk.tp, partition, judgements):
             self._metrics.processed(chunk.tp.partition, chunk.end)
             self._require_own_settings(chunk.tp, partition)
+            self._tell_of_fleet()
 
     def commit_points(self) -> Mapping[TP, CommitPoint]:
         """Return the rebuild points whose facts and snapshots are acknowledged."""
@@ -210,6 +213,18 @@ class DetectStage:
             source = min(watermarks, key=watermarks.__getitem__)
             return f"the slowest source is {source}, complete up to {instant(watermarks[source])}"
         return "no partitions"
+
+    def _tell_of_fleet(self) -> None:
+        """Warn once when this worker's partitions alone have more keys than the budget is for."""
+        keys = sum(partition.detection.keys - 1 for partition in self._partitions.values())  # but for the sensors
+        budgeted = self._settings.detect.fleet_keys
+        if keys > budgeted and not self._outgrown:
+            log.warning(
+                "more services and regions than detect.fleet_keys: more false alarms than asked for",
+                keys=keys,
+                fleet_keys=budgeted,
+            )
+        self._outgrown = keys > budgeted
 
     def _owned(self, tp: TP, partition: _Partition) -> Callable[[], bool]:
         return lambda: self._partitions.get(tp) is partition

@@ -194,6 +194,7 @@ class Lives:
         self.floor_ms: int | None = None
         self.stated = Stated()
         self.lives = 0
+        self._judged_ms = 0
 
     def run(self, longest_life_records: int, lives: int) -> None:
         """Live until the history has been judged to its end; the last of the lives is not ended."""
@@ -212,8 +213,7 @@ class Lives:
         book = SnapshotBook(HOUR_MS, snapshots, self.floor_ms)
         living = {service: snapshots[service] for service in book.services}
         if self._after is not None and self.change_ms is None and SENSOR in living and self._rng.random() < 0.3:
-            judged = [bin_ms for topic, _, bin_ms in self.stated.facts if topic == "levels"]
-            new = [bin_.bin_ms for bin_ in self._bins if bin_.bin_ms > max(judged, default=0)]
+            new = [bin_.bin_ms for bin_ in self._bins if bin_.bin_ms > self._judged_ms]
             self.change_ms = int(self._rng.choice(new)) if new else None
         own = self._policy if self._after is None or self.change_ms is None else self._after
         in_force = InForce(own, self.detecting, living)
@@ -227,6 +227,7 @@ class Lives:
                 if bin_.bin_ms == self.change_ms and in_force.change(change(own), bin_.bin_ms):
                     running = running.under(in_force.settings)
                 judgements.append(running.judge(bin_))
+                self._judged_ms = max(self._judged_ms, bin_.bin_ms)
             todo = todo[size:]
             self._publish(judgements)
             for judgement in judgements:

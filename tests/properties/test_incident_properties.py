@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise, takewhile
+from math import isnan
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ START_MS = 1_748_088_000_000
 WINDOW_BINS = 3
 
 NAN = float("nan")
+CLEAR_THRESHOLD = 5.0
 #: Of a bin: whether its counts hold all reports, and what is known otherwise.
 CONDITIONS: list[tuple[bool, dict[str, Any]]] = [
     *[(True, {"silent": False})] * 20,
@@ -25,6 +27,7 @@ CONDITIONS: list[tuple[bool, dict[str, Any]]] = [
     (False, {"silent": True}),
     (False, {"silent": True, "lost": "sensor-lost"}),
     (False, {"silent": False, "lost": "gap"}),
+    (True, {"silent": False, "rebaselined": True}),
 ]
 limits = st.builds(
     lambda clear_below, above, **rest: Limits(
@@ -45,12 +48,15 @@ judged = st.tuples(
     st.sampled_from([True, False, False]),
     st.sampled_from([NAN, 0.0, 2.5, 10.0]),
     st.sampled_from([NAN, 0.0, 4.2, 12.0]),
+    st.sampled_from([0.0, 0.5, 3.0, CLEAR_THRESHOLD, 9.0]),
     st.sampled_from(CONDITIONS),
 )
 
 
 def consecutive(
-    drawn: list[tuple[int, dict[str, int], bool, float, float, tuple[bool, dict[str, Any]]]],
+    drawn: list[tuple[int, dict[str, int], bool, float, float, float, tuple[bool, dict[str, Any]]]],
+    *,
+    weighs: bool,
 ) -> list[Observation]:
     whole = [int(whole) for *_, (whole, _) in drawn]
     whole_bins = list(accumulate(whole, lambda in_a_row, whole: (in_a_row + 1) * whole))
@@ -66,15 +72,18 @@ def consecutive(
             score=7.5,
             score_threshold=5.0,
             clear_level=clear_level,
+            clear_score=clear_score if weighs else NAN,
+            clear_threshold=CLEAR_THRESHOLD if weighs else NAN,
             detector="ratio",
             whole_bins=whole_bins[index],
             **condition,
         )
-        for index, (window, kinds, raised, expected, clear_level, (_, condition)) in enumerate(drawn)
+        for index, (window, kinds, raised, expected, clear_level, clear_score, (_, condition)) in enumerate(drawn)
     ]
 
 
-histories = st.lists(judged, min_size=8, max_size=30).map(consecutive)
+#: Of a detector that weighs evidence for the end, or of one that does not.
+histories = st.builds(consecutive, st.lists(judged, min_size=8, max_size=30), weighs=st.booleans())
 
 
 @dataclass
@@ -124,15 +133,27 @@ def row(since_opening: Sequence[Observation], policy: Limits) -> list[Observatio
     return [since_opening[end - 1] for end in takewhile(lambda end: below(since_opening[:end], policy), ends)]
 
 
+def weighs(seen: Observation, policy: Limits) -> bool:
+    return policy.clear_below is None and not isnan(seen.clear_score)
+
+
+def ended(seen: Observation) -> str | None:
+    """Return why a bin ends an incident as unknown, None where it does not."""
+    return seen.lost or ("rebaselined" if seen.rebaselined else None)
+
+
 def falls(since_opening: Sequence[Observation], policy: Limits) -> bool:
-    return (
-        len(since_opening) >= policy.min_open_bins
-        and len(row(since_opening, policy)) >= policy.clear_windows
-        and since_opening[-1].lost is None
-    )
+    last = since_opening[-1]
+    if len(since_opening) < policy.min_open_bins or ended(last) is not None:
+        return False
+    if weighs(last, policy):
+        return last.clear_score >= last.clear_threshold and last.whole_bins >= WINDOW_BINS
+    return len(row(since_opening, policy)) >= policy.clear_windows
 
 
 def row_start_ms(since_opening: Sequence[Observation], policy: Limits) -> int:
+    if weighs(since_opening[-1], policy):
+        return list(takewhile(lambda seen: seen.clear_score > 0, reversed(since_opening)))[-1].bin_end_ms
     return row(since_opening, policy)[-1].bin_end_ms
 
 
@@ -164,7 +185,7 @@ def test_every_transition_is_a_move_of_the_table(bins: list[Observation], policy
 def test_opens_exactly_when_an_idle_key_raises(bins: list[Observation], policy: Limits) -> None:
     was_open = False
     for passage in pass_through(bins, policy):
-        raises = policy.raises(passage.bin.raised, passage.bin.window) and passage.bin.lost is None
+        raises = policy.raises(passage.bin.raised, passage.bin.window) and ended(passage.bin) is None
         opened = any(document.transition == "opened" for document in passage.documents)
         assert opened == (raises and not was_open)
         if passage.documents:
@@ -172,7 +193,7 @@ def test_opens_exactly_when_an_idle_key_raises(bins: list[Observation], policy: 
 
 
 @given(histories, limits)
-def test_clears_exactly_when_the_windows_in_a_row_are_complete_and_below(
+def test_clears_exactly_when_the_windows_in_a_row_are_complete_and_below_or_the_evidence_is_enough(
     bins: list[Observation], policy: Limits
 ) -> None:
     for passage in pass_through(bins, policy):
@@ -185,11 +206,13 @@ def test_clears_exactly_when_the_windows_in_a_row_are_complete_and_below(
 
 
 @given(histories, limits)
-def test_becomes_unknown_exactly_when_an_open_incident_is_lost(bins: list[Observation], policy: Limits) -> None:
+def test_becomes_unknown_exactly_when_an_open_incident_is_lost_or_its_level_has_become_the_usual_one(
+    bins: list[Observation], policy: Limits
+) -> None:
     for passage in pass_through(bins, policy):
         unknown = [document.decision.rule for document in passage.documents if document.state == "unknown"]
-        lost = passage.bin.lost if passage.since_opening else None
-        assert unknown == ([] if lost is None else [lost])
+        why = ended(passage.bin) if passage.since_opening else None
+        assert unknown == ([] if why is None else [why])
 
 
 @given(histories, limits)
@@ -198,7 +221,7 @@ def test_held_says_that_the_window_holds_a_bin_that_is_not_whole(bins: list[Obse
     for passage in pass_through(bins, policy):
         for document in passage.documents:
             held = document.held
-        if not passage.since_opening or passage.bin.lost is not None:
+        if not passage.since_opening or ended(passage.bin) is not None:
             held = False
             continue
         assert held == (passage.bin.whole_bins < WINDOW_BINS)
@@ -224,7 +247,7 @@ def test_every_doubling_of_the_announced_peak_is_announced(bins: list[Observatio
         if any(document.transition == "opened" for document in passage.documents):
             announced = passage.bin.window
         grew = any(document.transition == "grew" for document in passage.documents)
-        doubled = bool(passage.since_opening) and passage.bin.lost is None and passage.bin.window >= 2 * announced
+        doubled = bool(passage.since_opening) and ended(passage.bin) is None and passage.bin.window >= 2 * announced
         assert grew == doubled
         if grew:
             announced = passage.bin.window

@@ -6,11 +6,13 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from detectors import Detector, Limit, Ratio, Verdict
+from detectors import NBSR, Detector, Ears, Limit, Ratio, Verdict
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
@@ -31,10 +33,16 @@ class Case:
 
 
 CASES = [
+    Case("nbsr", MINUTE_MS, lambda: NBSR(MINUTE_MS), lambda: NBSR(MINUTE_MS, 10_000), 2880),
+    Case("nbsr, 5 min", 5 * MINUTE_MS, lambda: NBSR(5 * MINUTE_MS), lambda: NBSR(MINUTE_MS), 576),
+    Case("nbsr, 1 h", HOUR_MS, lambda: NBSR(HOUR_MS), lambda: NBSR(HOUR_MS, 10_000), 48),
     Case("limit", MINUTE_MS, lambda: Limit(MINUTE_MS, 100), lambda: Limit(MINUTE_MS, 99), 0, highest_normal=100),
     Case("ratio", MINUTE_MS, lambda: Ratio(MINUTE_MS), lambda: Ratio(MINUTE_MS, above=4), 1440),
     Case("ratio, 5 min", 5 * MINUTE_MS, lambda: Ratio(5 * MINUTE_MS), lambda: Ratio(MINUTE_MS), 288),
     Case("ratio, 1 h", HOUR_MS, lambda: Ratio(HOUR_MS), lambda: Ratio(HOUR_MS, min_excess=4), 24),
+    # A day of blocks, and two that are held back.
+    Case("ears", MINUTE_MS, lambda: Ears(MINUTE_MS), lambda: Ears(MINUTE_MS, above=4), 1440 + 30),
+    Case("ears, 5 min", 5 * MINUTE_MS, lambda: Ears(5 * MINUTE_MS), lambda: Ears(MINUTE_MS), 288 + 6),
 ]
 every_detector = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 NORMAL = 10.0
@@ -48,8 +56,11 @@ def step(
     counts: Sequence[float],
     observed: Sequence[bool] | bool = True,
     is_open: Sequence[bool] | bool = False,
+    *,
+    covered: Sequence[bool] | bool | None = None,
+    threshold_rise: Sequence[float] | float | None = None,
 ) -> Verdict:
-    """Step bin `number`; a single flag goes for every key."""
+    """Step bin `number`; a single flag or figure goes for every key."""
     k = detector.keys
     return detector.step(
         number * case.bin_ms,
@@ -57,6 +68,8 @@ def step(
         np.array(np.broadcast_to(observed, k)),
         np.array(np.broadcast_to(is_open, k)),
         np.zeros(k, np.int64),
+        covered=None if covered is None else np.array(np.broadcast_to(covered, k)),
+        threshold_rise=None if threshold_rise is None else np.full(k, threshold_rise, np.float64),
     )
 
 
@@ -83,5 +96,12 @@ def everything(detector: Detector) -> bytes:
     return detector.snapshot(slice(0, detector.keys))
 
 
+def arrays(verdict: Verdict) -> dict[str, NDArray[Any]]:
+    """Return every array of a verdict by name, its further figures included."""
+    own = {field.name: getattr(verdict, field.name) for field in dataclasses.fields(verdict)}
+    figures = own.pop("figures")
+    return own | {f"figures.{name}": array for name, array in figures.items()}
+
+
 def contents(verdict: Verdict, keys: slice | list[int] = slice(None)) -> dict[str, bytes]:
-    return {field.name: getattr(verdict, field.name)[keys].tobytes() for field in dataclasses.fields(verdict)}
+    return {name: array[keys].tobytes() for name, array in arrays(verdict).items()}

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from streams.bins import BinMerger
-from streams.detection import Fact, Judgement
+from streams.bins import Bin, BinMerger
+from streams.detection import Detection, Fact, Judgement
 from streams.events import Level, Levels, Mark, encode
 from streams.metrics import DetectMetrics
 from streams.replay import Replay
@@ -132,8 +132,10 @@ def test_of_several_partitions_the_one_that_knows_least_of_a_source_says_its_wat
 def test_a_bin_is_measured_from_its_judging_until_its_facts_are_acknowledged() -> None:
     made, registry = metrics()
     judgements = judged(("x", "US"), minutes=2)
+    detection = Detection(SETTINGS, {})
+    detection.judge(Bin(START_MS, {("x", "US"): {"": 1}}, arrived=1, covered=1, sources=1))
     for judgement in judgements:
-        made.judged(0, judgement.bin_ms + 60_000, covered=1, keys=2, begun_s=time.monotonic() - 8)
+        made.judged(0, judgement.bin_ms + 60_000, covered=1, detection=detection, begun_s=time.monotonic() - 8)
     found = series(registry)
     assert found['tocsin_detect_bins_total{partition="0"}'] == 2
     assert found['tocsin_detect_judged_seconds{partition="0"}'] == START_MS / 1000 + 120
@@ -147,6 +149,18 @@ def test_a_bin_is_measured_from_its_judging_until_its_facts_are_acknowledged() -
     assert found['tocsin_detect_bin_close_seconds_bucket{le="5.0"}'] == 0
     made.closed(0, [])
     assert series(registry) == found
+
+
+def test_the_rate_of_raises_stands_next_to_the_one_that_was_asked_for() -> None:
+    made, registry = metrics()
+    detection = Detection(SETTINGS, {})
+    for number in range(3):
+        detection.judge(Bin(START_MS + number * 60_000, {("x", "US"): {"": 50}}, arrived=50, covered=1, sources=1))
+    made.judged(0, START_MS + 180_000, covered=1, detection=detection, begun_s=time.monotonic())
+    found = series(registry)
+    assert found['tocsin_detect_raises_per_30_days{partition="0"}'] == 30, "one in a day at most"
+    assert found["tocsin_detect_false_alarms_asked_per_30_days"] == 10
+    assert found["tocsin_detect_fleet_keys"] == 100
 
 
 def test_the_committed_floor_and_gaps_are_shown_by_partition() -> None:

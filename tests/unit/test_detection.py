@@ -4,7 +4,7 @@ import pytest
 
 from streams.bins import Bin
 from streams.detection import Detection
-from streams.events import SENSOR, Level, Levels, Outage, decode
+from streams.events import SENSOR, Incident, Level, Levels, Outage, decode
 from streams.settings import Policy
 from tests.support.judgedbins import (
     HOUR_MS,
@@ -175,6 +175,75 @@ def test_the_states_of_a_level() -> None:
     assert (levels(opened)[US].state, levels(opened)[US].incident) == ("open", "x.US.20250525T1500Z")
     assert levels(detection.judge(bin_of(28, {US: 80}, bin_ms=HOUR_MS, covered=1)))[US].state == "held"
     assert levels(detection.judge(bin_of(29, {US: 80}, bin_ms=HOUR_MS, covered=0)))[US].state == "unobserved"
+
+
+# Cold start
+
+COLD = LEARNING.model_copy(update={"policy": [Policy(raise_above=90, min_open_minutes=0)]})
+
+
+@pytest.mark.parametrize(
+    ("counts", "opened"),
+    [
+        ([30, 30, 30], ["15:00"]),
+        ([0, 29, 31, 31, 0, 0], []),
+        ([500, 0, 0, 0, 0], []),
+        ([0, 40, 0, 40, 40, 0], []),
+        ([50, 50, 0, 50, 50], []),
+    ],
+)
+def test_while_a_key_is_learning_a_policys_limit_raises_where_three_of_the_last_bins_have_their_share(
+    counts: list[int], opened: list[str]
+) -> None:
+    judgements = judge(Detection(COLD, {}), of_us(counts, bin_ms=HOUR_MS))
+    assert [at for transition, at in incidents(judgements) if transition == "opened"] == opened
+
+
+def test_three_of_the_last_five_bins_where_a_window_holds_so_many() -> None:
+    wide = COLD.model_copy(update={"count": COLD.count.model_copy(update={"window_bins": 5})})
+    opened = judge(Detection(wide, {}), of_us([18, 0, 40, 0, 40], bin_ms=HOUR_MS))
+    assert incidents(opened) == [("opened", "17:00")]
+    assert incidents(judge(Detection(wide, {}), of_us([18, 0, 90, 0, 17], bin_ms=HOUR_MS))) == []
+
+
+def test_what_the_limit_raises_says_so_and_clears_by_the_limit() -> None:
+    detection = Detection(COLD, {})
+    judgements = judge(detection, of_us([30, 40, 35, 30, 3, 2, 1], bin_ms=HOUR_MS))
+    opened, cleared = [decode(fact.value, Incident) for fact in facts(judgements, "incidents")]
+    assert opened.reason == (
+        "105 reports in 180 minutes, at least 90; 35 in the last bin; raised by limit, score 30, threshold 30"
+    )
+    assert (opened.decision.detector, opened.decision.rule) == ("limit", "raise")
+    assert (cleared.decision.rule, cleared.decision.window) == ("clear_learning", 35)
+    assert "below 78.26 (what raises, over 1.15, while the usual level is learnt)" in cleared.reason
+
+
+def test_nothing_relative_is_raised_while_learning() -> None:
+    assert incidents(judge(Detection(LEARNING, {}), of_us([1, 1, 1, 900, 900, 900], bin_ms=HOUR_MS))) == []
+
+
+# The budget
+
+
+def test_an_outage_is_one_raise_however_many_regions_it_has() -> None:
+    detection = Detection(deployment(), {})
+    assert detection.raises_per_30_days == 0.0
+    everywhere = {("x", f"R{number}"): 20 for number in range(9)}
+    judge(detection, [bin_of(number, everywhere) for number in range(5)])
+    judge(detection, [bin_of(number, everywhere | {("x", "US"): 20}) for number in range(5, 9)])
+    assert detection.raises_per_30_days == 30.0
+    judge(detection, [bin_of(number, everywhere | {("mail", "US"): 20}) for number in range(9, 14)])
+    assert detection.raises_per_30_days == 60.0
+
+
+def test_the_raises_of_a_service_are_in_its_snapshots() -> None:
+    settings = deployment(snapshot_every_bins=1)
+    truth = judge(Detection(settings, {}), of_us([20] * 9))
+    restarted = Detection(settings, found(truth[:5]))
+    assert [each.snapshots for each in judge(restarted, of_us([20] * 4, first=5))] == [
+        each.snapshots for each in truth[5:]
+    ]
+    assert restarted.raises_per_30_days == 30.0
 
 
 # Birth and death

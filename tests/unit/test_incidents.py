@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,6 +27,9 @@ def seen(
     raised: bool = False,
     expected: float = 4.2,
     clear_level: float = math.nan,
+    clear_score: float = math.nan,
+    rebaselined: bool = False,
+    learning: bool = False,
     whole_bins: int = 15,
     silent: bool = False,
     lost: Loss | None = None,
@@ -42,6 +46,11 @@ def seen(
         score=97.62,
         score_threshold=5.0,
         clear_level=clear_level,
+        clear_score=clear_score,
+        clear_threshold=5.0,
+        rebaselined=rebaselined,
+        learning=learning,
+        figures={"dispersion": 1.23456},
         detector="ratio",
         whole_bins=whole_bins,
         silent=silent,
@@ -104,6 +113,9 @@ def test_opens_when_detector_and_window_say_so() -> None:
             score=97.62,
             score_threshold=5.0,
             clear_level=None,
+            clear_score=None,
+            clear_threshold=5.0,
+            figures={"dispersion": 1.235},
             raise_above=750,
             clear_below=650,
         ),
@@ -156,6 +168,70 @@ def test_without_clear_below_the_detectors_level_clears() -> None:
 
 def test_without_any_level_nothing_clears() -> None:
     assert transitions(run(windows(300, 0, 0, 0, 0, 0), BY_DETECTOR)) == [("opened", "16:01")]
+
+
+def by_evidence(*scores: float, limits: Limits = BY_DETECTOR, **bin_: Any) -> list[events.Incident]:
+    """Return the transitions of an incident whose window stays high, with these clear scores from its second bin on."""
+    bins = [seen(minute, 300, clear_score=score, **bin_) for minute, score in enumerate(scores, start=2)]
+    return run([seen(1, 300, raised=True, clear_score=0.0), *bins], limits)
+
+
+def test_where_the_detector_weighs_evidence_for_the_end_that_alone_clears() -> None:
+    *_, cleared = by_evidence(0.0, 1.5, 0.0, 0.5, 4.9, 5.0, 7.0, clear_level=100.0)
+    assert transitions([cleared]) == [("cleared", "16:07")]
+    assert (cleared.decision.rule, cleared.decision.clear_score, cleared.decision.clear_threshold) == (
+        *("clear_score", 5.0, 5.0),
+    )
+    assert events.instant(cleared.below_since_ms or 0) == "2025-05-24T16:05Z", "since when something has spoken for it"
+    assert cleared.reason == (
+        "300 reports in 15 minutes; evidence for the end 5, threshold 5, there since 2025-05-24T16:05Z"
+    )
+
+
+def test_evidence_clears_no_incident_before_its_minimum_duration_or_with_a_window_that_is_not_whole() -> None:
+    assert transitions(by_evidence(9.0, 9.0)) == [("opened", "16:01"), ("cleared", "16:03")]
+    assert transitions(by_evidence(9.0, 9.0, 9.0, whole_bins=14)) == [("opened", "16:01"), ("held", "16:02")]
+
+
+def test_where_clear_below_is_set_evidence_clears_nothing() -> None:
+    both = msgspec.structs.replace(POLICY, raise_above=230, clear_below=200)
+    assert transitions(by_evidence(9.0, 9.0, 9.0, 9.0, limits=both)) == [("opened", "16:01")]
+
+
+@pytest.mark.parametrize("limits", [POLICY, BY_DETECTOR])
+def test_an_incident_whose_level_has_become_the_usual_one_ends_as_unknown(limits: Limits) -> None:
+    bins = [seen(1, 1000, raised=True), seen(2, 5, clear_score=9.0), seen(3, 5, clear_score=9.0, rebaselined=True)]
+    *_, ended = run(bins, limits)
+    assert (ended.transition, ended.state, ended.decision.rule) == ("unknown", "unknown", "rebaselined")
+    assert ended.below_since_ms is None
+    assert ended.reason == (
+        "5 reports in 15 minutes; the level of the last 24 hours is taken for the usual one from now on; whether the "
+        "outage is over cannot be known"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "windows", "rule", "cleared_at"),
+    [
+        # 750 / 1.15 is 652.2
+        (msgspec.structs.replace(POLICY, clear_below=None), (800, 653, 652, 651), "clear_learning", "16:05"),
+        (POLICY, (800, 653, 650, 649, 648), "clear_below", "16:06"),
+    ],
+)
+def test_while_the_detector_is_learning_only_limits_clear(
+    limits: Limits, windows: tuple[int, ...], rule: str, cleared_at: str
+) -> None:
+    bins = [
+        seen(minute, window, raised=minute == 1, learning=True, expected=math.nan, clear_level=99.0, clear_score=9.0)
+        for minute, window in enumerate((1000, *windows), start=1)
+    ]
+    *_, cleared = run(bins, limits)
+    assert (transitions([cleared]), cleared.decision.rule) == ([("cleared", cleared_at)], rule)
+
+
+def test_without_limits_nothing_clears_while_the_detector_is_learning() -> None:
+    bins = [seen(minute, 0, raised=minute == 1, learning=True, clear_level=99.0, clear_score=9.0) for minute in (2, 3)]
+    assert transitions(run([seen(1, 10, raised=True), *bins], BY_DETECTOR)) == [("opened", "16:01")]
 
 
 def test_does_not_clear_before_its_minimum_duration() -> None:

@@ -17,7 +17,7 @@ CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_t
 ]
 LAYERS: list[list[str]] = [re.findall(r"\w+", layer) for layer in CONTRACTS[0]["layers"]]
 #: The highest layer of the logic.
-LOGIC = "replay"
+LOGIC = "backtest"
 MAX_LINES = 400
 
 MODULES = {

@@ -15,6 +15,11 @@ def test_a_country_has_its_english_name(code: str, name: str) -> None:
     assert region_name(code, Settings()) == name
 
 
+def test_a_whole_service_is_where_all_its_regions_are() -> None:
+    assert region_name("_all", Settings()) == "all regions together"
+    assert region_name("_all", Settings(regions={"_all": Region(name="the world")})) == "the world"
+
+
 def test_a_name_of_the_settings_comes_first() -> None:
     settings = Settings(regions={"US": Region(name="the States")})
     assert region_name("US", settings) == "the States"

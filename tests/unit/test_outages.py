@@ -275,6 +275,19 @@ def test_the_whole_service_is_listed_last_and_not_counted_twice() -> None:
     assert [region.region for region in second.regions] == ["US", "DE", "_all"]
 
 
+def test_an_outage_that_began_as_the_whole_services_keeps_its_id_and_takes_its_times_from_the_regions() -> None:
+    *_, first, last = run(
+        document("_all", "opened", "12:03", "12:02", peak=1500),
+        document("US", "opened", "12:05", "12:04", peak=1000),
+        document("US", "cleared", "12:30", "12:04", peak=1000, below="12:28"),
+        document("_all", "cleared", "12:40", "12:02", peak=2500, peak_at="12:20", below="12:39"),
+    )
+    assert brief(first) == ("x.20250524T1202Z", 3, "open")
+    assert brief(last) == ("x.20250524T1202Z", 4, "cleared")
+    assert (last.opened_ms, last.restored_ms) == (ms("12:04"), ms("12:28"))
+    assert (last.number_of_reports, last.peak_region) == (1000, "US")
+
+
 def test_an_outage_without_reports_in_its_bins_has_no_shares() -> None:
     (outage,) = run(document("US", "opened", "12:03", "12:02", total=0, kinds={}))
     assert (outage.total, outage.kinds) == (0, {})

@@ -39,6 +39,17 @@ def test_policies_of_other_services_and_regions_do_not_count() -> None:
     assert policies.limits("y", "UK").clear_windows == 2
 
 
+def test_a_wildcard_sets_no_limit_of_one_region_for_the_whole_service() -> None:
+    wildcards = (
+        Policy(raise_above=750, clear_below=650, min_open_minutes=7),
+        Policy(service="x", region="_*", raise_above=800, clear_windows=5),
+    )
+    whole = limits(*wildcards, region="_all")
+    assert whole == Limits(enabled=True, raise_above=None, clear_below=None, min_open_bins=7, clear_windows=5)
+    named = limits(*wildcards, Policy(region="_all", raise_above=9000), region="_all")
+    assert (named.raise_above, named.clear_below, named.clear_windows) == (9000, None, 5)
+
+
 @pytest.mark.parametrize(("bin_s", "bins"), [(60, 3), (30, 6), (100, 2), (3600, 1)])
 def test_minimum_duration_is_rounded_up_to_whole_bins(bin_s: int, bins: int) -> None:
     assert limits(Policy(min_open_minutes=3), bin_ms=bin_s * 1000).min_open_bins == bins
@@ -127,6 +138,17 @@ def test_level_that_a_window_of_15_bins_must_fall_below(
     clear_below: int | None, expected: float, clear_level: float, limit: float
 ) -> None:
     assert limits(Policy(clear_below=clear_below)).clear_limit(expected, clear_level, 15) == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit"),
+    [(Policy(raise_above=230), 200.0), (Policy(raise_above=230, clear_below=150), 150.0), (Policy(), math.nan)],
+)
+def test_while_the_detector_is_learning_the_limit_to_clear_comes_from_the_policy_alone(
+    policy: Policy, limit: float
+) -> None:
+    found = limits(policy).clear_limit(math.nan, 6.0, 15, learning=True)
+    assert found == pytest.approx(limit, nan_ok=True)
 
 
 def test_no_window_is_below_the_level_of_a_detector_that_has_none() -> None:

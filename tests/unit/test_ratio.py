@@ -25,13 +25,14 @@ class Key:
         self.bin_ms = bin_ms
         self.next_bin = 0
 
-    def step(self, count: float, observed: bool = True, is_open: bool = False) -> Verdict:
+    def step(self, count: float, observed: bool = True, is_open: bool = False, covered: bool = True) -> Verdict:
         verdict = self.detector.step(
             self.next_bin * self.bin_ms,
             np.array([float(count)]),
             np.array([observed]),
             np.array([is_open]),
             np.array([0]),
+            covered=np.array([covered]),
         )
         self.next_bin += 1
         return verdict
@@ -134,10 +135,11 @@ def test_a_block_with_fewer_than_half_of_its_bins_observed_is_missing(
     assert key.step(2).learning[0] == learning
 
 
-def test_one_open_bin_excludes_its_block() -> None:
+@pytest.mark.parametrize("untaught", [{"is_open": True}, {"covered": False}])
+def test_one_bin_that_is_open_or_not_covered_excludes_its_block(untaught: dict[str, bool]) -> None:
     key = Key(MINUTE_MS)
     key.steps([2] * 1439)
-    key.step(2, is_open=True)
+    key.step(2, **untaught)
     assert key.step(2).learning[0]
 
 

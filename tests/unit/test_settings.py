@@ -287,7 +287,7 @@ class TestTheExample:
 
     def test_every_key_is_explained_above_it(self) -> None:
         lines = EXAMPLE.read_text().splitlines()
-        keys = [number for number, line in enumerate(lines) if re.match(r"#?[a-z_]+ = ", line)]
+        keys = [number for number, line in enumerate(lines) if re.match(r"#?[a-z0-9_]+ = ", line)]
         assert len(keys) == len(list(known_keys(Settings)))
         unexplained = [lines[number] for number in keys if not lines[number - 1].startswith("# ")]
         # The two keys of a policy's address, and the two of a region, share an explanation.
