@@ -57,7 +57,7 @@ def documents() -> dict[str, str]:
 def _reports() -> Schema:
     """Return the schema of what producers may send."""
     _, components = msgspec.json.schema_components([Report])
-    schema = _readable(components["Report"])
+    schema = readable(components["Report"])
     return {**schema, "description": f"{schema['description']}\n\n{_REPORT_LIMITS}", "examples": _REPORT_EXAMPLES}
 
 
@@ -65,7 +65,7 @@ def _counts() -> Schema:
     [union], components = msgspec.json.schema_components([CountsRecord], ref_template="#/$defs/{name}")
     names = [reference["$ref"].rpartition("/")[2] for reference in union["anyOf"]]
     definitions = {
-        name: _complete(_readable(component)) if name in names else _readable(component)
+        name: complete(readable(component)) if name in names else readable(component)
         for name, component in components.items()
     }
     for item, field in zip(definitions["Cell"]["prefixItems"], msgspec.structs.fields(Cell), strict=True):
@@ -81,12 +81,13 @@ def _counts() -> Schema:
 def _written(kind: type[msgspec.Struct]) -> Schema:
     """Return the schema of a record that Tocsin writes: it always has all of its fields."""
     _, components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    definitions = {name: _complete(_readable(component)) for name, component in components.items()}
+    definitions = {name: complete(readable(component)) for name, component in components.items()}
     root = definitions.pop(kind.__name__)
     return {**root, "$defs": definitions} if definitions else root
 
 
-def _complete(schema: Schema) -> Schema:
+def complete(schema: Schema) -> Schema:
+    """Return the schema of an object of which all fields are always there."""
     if schema.get("type") == "object":
         for name, field in schema["properties"].items():
             default = field.pop("default", None)
@@ -96,7 +97,7 @@ def _complete(schema: Schema) -> Schema:
     return schema
 
 
-def _readable(schema: Schema) -> Schema:
+def readable(schema: Schema) -> Schema:
     """Return a schema as people would write it: docstrings as paragraphs, short forms where there are some."""
     for field in schema.get("properties", {}).values():
         match field:
