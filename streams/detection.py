@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import Detector, Limit, Ratio, SnapshotError, Verdict
+from streams.archive import Archive
 from streams.bins import Bin
 from streams.events import DAY_MS, SENSOR, Incident, Level, Levels, LevelState, encode, figure
 from streams.incidents import Machine, Observation
@@ -26,7 +27,7 @@ from streams.sensor import Sensing, Sensor
 from streams.settings import Detect, Settings
 from streams.snapshots import REGIONS_PER_PART, DetectionChangedError, Packed, Snapshot, complete, pack
 
-FactTopic = Literal["incidents", "outages", "levels"]
+FactTopic = Literal["incidents", "outages", "levels", "levels.15m", "series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Detection:
         self._learn_anew = learn_anew
         self._table = KeyTable(settings, new_detector(settings.detect, self._bin_ms))
         self._ledgers: dict[str, Ledger] = {}
+        self._archive = Archive()
         self._sensor = Sensor(whole_bins=self._window_bins)
         self._sensor_snapshots = dict(snapshots.get(SENSOR, {}))
         self._waiting = {service: by_bin[max(by_bin)] for service, by_bin in snapshots.items() if service != SENSOR}
@@ -146,6 +148,9 @@ class Detection:
         """
         result = Judgement(bin_.bin_ms)
         self._wake(bin_.bin_ms)
+        if publish and self._last_ms is not None:
+            over = self._archive.over(bin_.bin_ms, self._last_ms, self._table.recent, self._table.rows)
+            result.facts += [Fact(*stated) for stated in over]
         self._bear(bin_, result)
         counts = np.zeros(len(self._table), np.int64)
         for name, kinds in self._cells(bin_):
@@ -211,8 +216,10 @@ class Detection:
                     ) from error
             if snapshot.sensor is not None:
                 self._sensor, self._last_ms = snapshot.sensor, snapshot.bin_ms
+            self._table.recent.restore(rows, snapshot.recent)
             if snapshot.ledger is not None:
                 self._ledgers[snapshot.service] = snapshot.ledger
+                self._archive.restore(snapshot.service, snapshot.tapes)
 
     def _cells(self, bin_: Bin) -> Iterable[tuple[tuple[str, str], Mapping[str, int]]]:
         """Return the bin's counts by key and kind, the sensor's included, of keys that have state."""
@@ -255,6 +262,7 @@ class Detection:
         if self._last_ms is not None:
             skipped = range(self._last_ms // self._bin_ms + 1, number)[-self._window_bins :]
             self._table.windows[:, [each % self._window_bins for each in skipped]] = 0
+            self._table.recent.skip(range(self._last_ms // self._bin_ms + 1, number))
         self._table.windows[:, number % self._window_bins] = counts
         sums: NDArray[np.int64] = self._table.windows.sum(axis=1)
         return sums
@@ -302,6 +310,7 @@ class Detection:
             )
             if outage is not None:
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
+                self._archive.follow(outage, table.recent, table.rows)
         self._publish_levels(bin_.bin_ms, sensing, verdict, counts, windows, result)
 
     def _publish_levels(
@@ -314,25 +323,30 @@ class Detection:
         result: Judgement,
     ) -> None:
         levels: dict[str, list[Level]] = defaultdict(list)
+        expected: list[float | None] = [None] * len(self._table)
+        states: list[LevelState | None] = [None] * len(self._table)
         for (service, region), row in sorted(self._table.rows.items()):
             if service == SENSOR:
                 continue
             key = self._table.keys[row]
             incident = key.machine.incident
+            expected[row] = figure(float(verdict.expected[row]))
+            state = states[row] = _state(key.machine, sensing, learning=bool(verdict.learning[row]))
             levels[service].append(
                 Level(
                     region=region,
                     count=int(counts[row]),
                     window=int(windows[row]),
-                    expected=figure(float(verdict.expected[row])),
+                    expected=expected[row],
                     score=figure(float(verdict.score[row])),
                     score_threshold=figure(float(verdict.score_threshold[row])),
                     raise_above=key.limits.raise_above,
                     clear_below=key.limits.clear_below,
-                    state=_state(key.machine, sensing, learning=bool(verdict.learning[row])),
+                    state=state,
                     incident=incident.id if incident is not None else None,
                 )
             )
+        self._table.recent.record(bin_ms, counts, windows, expected, states)
         for service, regions in levels.items():
             value = encode(Levels(service=service, bin_ms=bin_ms, regions=regions))
             result.facts.append(Fact("levels", service, service.encode(), value))
@@ -352,6 +366,7 @@ class Detection:
             alive = {service for service, _ in self._table.rows}
             for service in sorted(self._ledgers.keys() - alive):
                 del self._ledgers[service]
+                self._archive.forget(service)
                 result.gone.append(service)
 
     def _part(self, service: str, regions: list[str], part: int, bin_ms: int) -> Snapshot:
@@ -371,6 +386,8 @@ class Detection:
             ledger=self._ledgers[service] if part == 0 else None,
             sensor=self._sensor if service == SENSOR else None,
             detector=self._table.detector.snapshot(rows),
+            tapes=self._archive.tapes(service) if part == 0 else [],
+            recent=self._table.recent.snapshot(rows),
         )
 
 

@@ -14,6 +14,7 @@ from detectors import Detector
 from streams.events import SENSOR
 from streams.incidents import Machine, Ongoing
 from streams.policy import Limits, Policies
+from streams.recent import Recent
 from streams.settings import Region, Settings
 
 #: A window count that nothing reaches.
@@ -52,6 +53,7 @@ class KeyTable:
         self.rows: dict[tuple[str, str], int] = {}
         #: Counts of the last window's bins, (K, window); bin b is in column b modulo the window.
         self.windows = np.zeros((0, settings.count.window_bins), np.int64)
+        self.recent = Recent(settings.count.bin_ms)
         self.last_seen_ms = np.zeros(0, np.int64)
         self.is_open = np.zeros(0, np.bool_)
         #: The smallest window that may raise; none does for a disabled key or the sensor.
@@ -77,6 +79,7 @@ class KeyTable:
         self.last_seen_ms = np.concatenate((self.last_seen_ms, np.zeros(added, np.int64)))
         self.is_open = np.concatenate((self.is_open, np.zeros(added, np.bool_)))
         self.raise_from = np.concatenate((self.raise_from, np.array(raise_from, np.int64)))
+        self.recent.add(added)
         self.detector.resize(len(self.keys))
         return np.arange(first, len(self.keys))
 
@@ -89,6 +92,7 @@ class KeyTable:
             self.rows[self.keys[row].service, self.keys[row].region] = row
             for column in (self.windows, self.last_seen_ms, self.is_open, self.raise_from):
                 column[row] = column[last]
+        self.recent.drop(row)
         self.keys.pop()
         self.windows = self.windows[:last]
         self.last_seen_ms = self.last_seen_ms[:last]

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from streams.archive import Tape
 from streams.events import SENSOR
 from streams.fields import Fingerprint, Version, said, time_ms
 from streams.incidents import Ongoing
@@ -58,6 +59,14 @@ class Snapshot(msgspec.Struct, kw_only=True):
     ledger: Annotated[Ledger | None, said("The outages of the service; in part 0.")]
     sensor: Annotated[Sensor | None, said("The sensor; in the snapshots of the service `*`.")]
     detector: Annotated[bytes, said("The detector's own snapshot of these regions.")]
+    tapes: Annotated[list[Tape], said("What is still to be said of the series of its outages; in part 0.")] = []
+    recent: Annotated[
+        bytes,
+        said(
+            "The bins of the last hour and one more, each in the column of its number modulo their number, a row per "
+            "region: reports and windows (little-endian int64), expected (float32), states (int8; -1: not judged)."
+        ),
+    ] = b""
 
 
 @dataclass(frozen=True, slots=True)

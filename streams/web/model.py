@@ -18,65 +18,23 @@ from typing import IO, Literal, NamedTuple
 import msgspec
 import structlog
 
+from streams.archive import QUARTER_MS
 from streams.events import DAY_MS, MINUTE_MS, Incident, Levels, Outage, QuarterLevels, Series, decode, encode
 from streams.settings import Settings
 from streams.topics import Topics
 from streams.web import rows
 from streams.web.now import summarize
+from streams.web.schema import ENTER_INCIDENT, ENTER_OUTAGE, ENTER_SERVICE, SCHEMA, SCHEMA_VERSION
 
 log = structlog.get_logger(__name__)
 
-#: Of another number, a file is made anew.
-SCHEMA_VERSION = 1
 #: What is kept of the bins, of the quarters, and of what has ended; by event time.
 BINS_KEPT_MS = 26 * 60 * MINUTE_MS
 QUARTERS_KEPT_MS = 8 * DAY_MS
 ENDED_KEPT_MS = 400 * DAY_MS
-QUARTER_MS = 15 * MINUTE_MS
 
 Kind = Literal["incidents", "outages", "levels", "quarters", "series"]
 
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE positions (
-    topic TEXT, partition INTEGER, offset INTEGER NOT NULL, PRIMARY KEY (topic, partition)
-) WITHOUT ROWID;
-CREATE TABLE services (
-    service TEXT PRIMARY KEY, bin_ms INTEGER NOT NULL, levels BLOB NOT NULL, summary BLOB NOT NULL,
-    state TEXT NOT NULL, rank INTEGER NOT NULL, window INTEGER NOT NULL, revision INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX services_revision ON services (revision);
-CREATE TABLE levels (
-    service TEXT, bin_ms INTEGER, count INTEGER NOT NULL, window INTEGER NOT NULL, expected REAL, state TEXT NOT NULL,
-    regions BLOB NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (service, bin_ms)
-) WITHOUT ROWID;
-CREATE TABLE quarters (
-    service TEXT, start_ms INTEGER, count INTEGER NOT NULL, window INTEGER NOT NULL, expected REAL, state TEXT NOT NULL,
-    bins INTEGER NOT NULL, regions BLOB NOT NULL, PRIMARY KEY (service, start_ms)
-) WITHOUT ROWID;
-CREATE TABLE incidents (
-    id TEXT PRIMARY KEY, service TEXT NOT NULL, region TEXT NOT NULL, state TEXT NOT NULL, opened_ms INTEGER NOT NULL,
-    closed_ms INTEGER, sequence INTEGER NOT NULL, document BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX incidents_newest ON incidents (opened_ms, id);
-CREATE INDEX incidents_service ON incidents (service, opened_ms);
-CREATE TABLE transitions (
-    id TEXT, sequence INTEGER, at_ms INTEGER NOT NULL, service TEXT NOT NULL, document BLOB NOT NULL,
-    revision INTEGER NOT NULL, PRIMARY KEY (id, sequence)
-) WITHOUT ROWID;
-CREATE INDEX transitions_revision ON transitions (revision);
-CREATE TABLE outages (
-    id TEXT PRIMARY KEY, service TEXT NOT NULL, state TEXT NOT NULL, opened_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL,
-    sequence INTEGER NOT NULL, document BLOB NOT NULL, revision INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX outages_newest ON outages (opened_ms, id);
-CREATE INDEX outages_service ON outages (service, opened_ms);
-CREATE INDEX outages_revision ON outages (revision);
-CREATE TABLE changes (id TEXT, sequence INTEGER, document BLOB NOT NULL, PRIMARY KEY (id, sequence)) WITHOUT ROWID;
-CREATE TABLE series (
-    outage TEXT, region TEXT, start_ms INTEGER, document BLOB NOT NULL, PRIMARY KEY (outage, region, start_ms)
-) WITHOUT ROWID;
-"""
 _CACHE_KIB = 16_384
 
 
@@ -245,9 +203,7 @@ class ReadModel:
         known = "SELECT document FROM transitions WHERE (id, sequence) = (?, ?)"
         if self._count("incidents", new, applied, known, key, value):
             self._db.execute(
-                "INSERT INTO incidents VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET state = excluded.state, closed_ms = excluded.closed_ms, sequence = excluded.sequence, document = excluded.document"
-                " WHERE excluded.sequence > sequence",
+                ENTER_INCIDENT,
                 (
                     incident.id,
                     incident.service,
@@ -267,9 +223,7 @@ class ReadModel:
         if self._count("outages", new, applied, known, key, value):
             touched.add(outage.service)
             self._db.execute(
-                "INSERT INTO outages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET state = excluded.state, at_ms = excluded.at_ms, sequence = excluded.sequence, document = excluded.document,"
-                " revision = excluded.revision WHERE excluded.sequence > sequence",
+                ENTER_OUTAGE,
                 (
                     outage.id,
                     outage.service,
@@ -302,8 +256,7 @@ class ReadModel:
             return
         touched.add(levels.service)
         self._db.execute(
-            "INSERT INTO services VALUES (?, ?, ?, x'', '', 0, 0, 0) ON CONFLICT (service) DO UPDATE SET"
-            " bin_ms = excluded.bin_ms, levels = excluded.levels WHERE excluded.bin_ms > bin_ms",
+            ENTER_SERVICE,
             (levels.service, levels.bin_ms, value),
         )
 
@@ -381,7 +334,7 @@ class ReadModel:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self._db = self._connect()
-        self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
         with self._transaction():
             self._name()
 

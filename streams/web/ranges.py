@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.archive import QUARTER_MS
 from streams.events import DAY_MS, MINUTE_MS, Levels, LevelState, Outage, Series, decode
 from streams.outages import WHOLE_SERVICE
 from streams.web import rows, shapes
 from streams.web.database import meta, newest_ms
-from streams.web.model import BINS_KEPT_MS, QUARTER_MS, QUARTERS_KEPT_MS
+from streams.web.model import BINS_KEPT_MS, QUARTERS_KEPT_MS
 from streams.web.query import Query, UnknownError
 from streams.web.rows import Row
 

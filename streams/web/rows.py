@@ -9,9 +9,8 @@ import msgspec
 
 from streams.events import Level, Levels, LevelState, QuarterLevels
 from streams.outages import WHOLE_SERVICE
+from streams.recent import GRAVITY
 
-#: The gravest first. What hides incidents is graver than that none is known.
-GRAVITY: tuple[LevelState, ...] = ("open", "held", "sensor-lost", "unobserved", "normal", "learning")
 _RANK = {state: rank for rank, state in enumerate(GRAVITY)}
 
 
