@@ -6,19 +6,17 @@ Both are stated when the first bin behind them is judged, from what is held of t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from streams.events import MINUTE_MS, SENSOR, Outage, QuarterLevels, Series, encode
+from streams.keytable import KeyTable
 from streams.outages import WHOLE_SERVICE
 from streams.recent import Recent
 
 QUARTER_MS = 15 * MINUTE_MS
-
-#: Rows of keys by service and region.
-Rows = Mapping[tuple[str, str], int]
 
 
 class Stated(NamedTuple):
@@ -58,7 +56,8 @@ class Tape(msgspec.Struct):
         if whole:
             opened.setdefault(WHOLE_SERVICE, outage.opened_ms)
         for region, opened_ms in sorted(opened.items()):
-            self.next_ms.setdefault(region, max(opened_ms - recent.before_ms, held_ms))
+            # where all has been said, and the outage goes on nevertheless, what is said already is not said again
+            self.next_ms[region] = max(self.next_ms.get(region, opened_ms - recent.before_ms), held_ms)
         self.until_ms = None if outage.state == "open" else outage.at_ms + recent.before_ms
 
     def pieces(self, now_ms: int, recent: Recent) -> Iterator[tuple[str, int, int]]:
@@ -78,7 +77,7 @@ class Tape(msgspec.Struct):
 
 
 class Archive:
-    """The tapes of all services: there is one for each outage that goes on, or was over within the hour."""
+    """The tapes of all services: of the last outage, which may go on, and of those that were over within the hour."""
 
     def __init__(self) -> None:
         self._tapes: dict[str, list[Tape]] = {}
@@ -95,45 +94,42 @@ class Archive:
         """Drop what is still to be said of a service."""
         self._tapes.pop(service, None)
 
-    def follow(self, outage: Outage, recent: Recent, rows: Rows) -> None:
-        """Take in a change of an outage, after the bin that it is of was recorded or before."""
+    def follow(self, outage: Outage, table: KeyTable) -> None:
+        """Take in a change of an outage, before the bin that it is of is recorded."""
         tapes = self._tapes.setdefault(outage.service, [])
         if not tapes or tapes[-1].outage != outage.id:
             tapes.append(Tape(outage.id))
-        tapes[-1].follow(outage, recent, whole=(outage.service, WHOLE_SERVICE) in rows)
+        tapes[-1].follow(outage, table.recent, whole=(outage.service, WHOLE_SERVICE) in table.rows)
 
-    def over(self, bin_ms: int, last_ms: int, recent: Recent, rows: Rows) -> Iterator[Stated]:
+    def over(self, bin_ms: int, last_ms: int, table: KeyTable) -> Iterator[Stated]:
         """Yield what is over when a bin begins, and was not when the one before it did.
 
         Parameters
         ----------
         bin_ms, last_ms
             Start of the bin, and of the last judged one.
-        recent
-            What is held, up to the last judged bin.
-        rows
-            The keys.
+        table
+            The keys, and what is held of them up to the last judged bin.
         """
         for service in sorted(service for service, tapes in self._tapes.items() if tapes):
             for tape in self._tapes[service]:
-                for region, first_ms, end_ms in tape.pieces(bin_ms, recent):
-                    piece = _piece(tape, service, region, (first_ms, end_ms, last_ms), recent, rows)
+                for region, first_ms, end_ms in tape.pieces(bin_ms, table.recent):
+                    piece = _piece(tape, service, region, (first_ms, end_ms, last_ms), table)
                     if piece is not None:
                         key = f"{tape.outage}/{region}/{first_ms}".encode()
                         yield Stated("series", service, key, encode(piece))
-            self._tapes[service] = [tape for tape in self._tapes[service] if not tape.is_over(bin_ms)]
+            *before, last = self._tapes[service]
+            self._tapes[service] = [*(tape for tape in before if not tape.is_over(bin_ms)), last]
         quarter_ms = last_ms // QUARTER_MS * QUARTER_MS
         if quarter_ms != bin_ms // QUARTER_MS * QUARTER_MS:
-            yield from _quarter(quarter_ms, last_ms, recent, rows)
+            yield from _quarter(quarter_ms, last_ms, table)
 
 
-def _piece(
-    tape: Tape, service: str, region: str, stretch_ms: tuple[int, int, int], recent: Recent, rows: Rows
-) -> Series | None:
+def _piece(tape: Tape, service: str, region: str, stretch_ms: tuple[int, int, int], table: KeyTable) -> Series | None:
     """Return a piece of a series, None where nothing is known of any of its bins."""
     first_ms, end_ms, last_ms = stretch_ms
-    row = rows.get((service, region))
-    bins = None if row is None else recent.piece(row, first_ms, end_ms, last_ms)
+    row = table.rows.get((service, region))
+    bins = None if row is None else table.recent.piece(row, first_ms, end_ms, last_ms)
     if bins is None:
         return None
     return Series(
@@ -141,7 +137,7 @@ def _piece(
         service=service,
         region=region,
         start_ms=first_ms,
-        bin_length_ms=recent.bin_ms,
+        bin_length_ms=table.recent.bin_ms,
         count=bins.count,
         window=bins.window,
         expected=bins.expected,
@@ -150,14 +146,14 @@ def _piece(
     )
 
 
-def _quarter(quarter_ms: int, last_ms: int, recent: Recent, rows: Rows) -> Iterator[Stated]:
+def _quarter(quarter_ms: int, last_ms: int, table: KeyTable) -> Iterator[Stated]:
     """Yield the levels of a quarter, service by service."""
     regions: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for (service, region), row in sorted(rows.items()):
+    for (service, region), row in sorted(table.rows.items()):
         if service != SENSOR:
             regions[service].append((region, row))
     for service, own in regions.items():
-        levels = recent.quarter(quarter_ms, last_ms, own)
+        levels = table.recent.quarter(quarter_ms, last_ms, own)
         if levels:
             value = encode(QuarterLevels(service=service, start_ms=quarter_ms, regions=levels))
             yield Stated("levels.15m", service, f"{service}/{quarter_ms}".encode(), value)

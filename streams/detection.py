@@ -149,8 +149,7 @@ class Detection:
         result = Judgement(bin_.bin_ms)
         self._wake(bin_.bin_ms)
         if publish and self._last_ms is not None:
-            over = self._archive.over(bin_.bin_ms, self._last_ms, self._table.recent, self._table.rows)
-            result.facts += [Fact(*stated) for stated in over]
+            result.facts += [Fact(*over) for over in self._archive.over(bin_.bin_ms, self._last_ms, self._table)]
         self._bear(bin_, result)
         counts = np.zeros(len(self._table), np.int64)
         for name, kinds in self._cells(bin_):
@@ -310,7 +309,7 @@ class Detection:
             )
             if outage is not None:
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
-                self._archive.follow(outage, table.recent, table.rows)
+                self._archive.follow(outage, table)
         self._publish_levels(bin_.bin_ms, sensing, verdict, counts, windows, result)
 
     def _publish_levels(

@@ -262,8 +262,8 @@ class QuarterLevels(msgspec.Struct, kw_only=True):
 class Series(msgspec.Struct, kw_only=True):
     """A piece of what was counted in one region around an outage, bin by bin: at most an hour and a bin.
 
-    The pieces of a region run from an hour before it joined the outage to an hour after the outage's end. Where an
-    outage goes on after that, a piece may tell of bins again that another has told of.
+    The pieces of a region run from an hour before it joined the outage to an hour after the outage's end, and on where
+    the outage goes on after that. No bin is in two of them.
     """
 
     version: Version = 1
