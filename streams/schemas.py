@@ -14,7 +14,7 @@ import msgspec
 
 from streams import asyncapi
 from streams.decode import MAX_DEPTH, MAX_RECORD_BYTES, Reason
-from streams.events import Alert, Cell, CountsRecord, Incident, Levels, Outage, Report
+from streams.events import Alert, Cell, CountsRecord, Incident, Levels, Outage, QuarterLevels, Report, Series
 from streams.fields import SERVICE_PATTERN
 from streams.snapshots import Snapshot
 
@@ -44,6 +44,8 @@ def documents() -> dict[str, str]:
         asyncapi.INCIDENTS: _written(Incident),
         asyncapi.OUTAGES: _written(Outage),
         asyncapi.LEVELS: _written(Levels),
+        asyncapi.LEVELS_15M: _written(QuarterLevels),
+        asyncapi.SERIES: _written(Series),
         asyncapi.ALERTS: _written(Alert),
         asyncapi.EVENT_HEADERS: _event_headers(),
     }

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.events import encode
+from streams.metrics import WebMetrics
 from streams.web import shapes
 from streams.web.changes import Changes, Place, event
-from streams.web.metrics import WebMetrics
 
 log = structlog.get_logger(__name__)
 

@@ -17,12 +17,12 @@ from kafka import KafkaAdminClient
 
 from streams import acls
 from streams.acls import Role
+from streams.metrics import WebMetrics
 from streams.security import client_arguments
 from streams.settings import Settings, SettingsError
 from streams.topicreader import reader
 from streams.topics import BOOTSTRAP_MS, Cluster, Topics, TopicsError, unreached
 from streams.versions import VersionError
-from streams.web.metrics import WebMetrics
 from streams.web.model import BINS_KEPT_MS, QUARTERS_KEPT_MS, Fact, ReadModel
 from streams.web.shapes import StatusState
 
@@ -213,7 +213,7 @@ class TopicsReader:
             # a tombstone tells of nothing
             facts += [Fact(tp.topic, tp.partition, each.offset, each.value) for each in batch if each.value]
         applied = self._model.apply(facts, positions)
-        self._metrics.applied(applied)
+        self._metrics.applied(applied.entered, applied.repeated, applied.contradicted, applied.unreadable)
         newest_ms = self._model.newest_ms
         if newest_ms != self._newest_ms:
             self._newest_ms = newest_ms

@@ -22,11 +22,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams.health import PortError
+from streams.metrics import ProcessMetrics, WebMetrics
 from streams.settings import Settings
 from streams.web import api, openapi, pages, stream
 from streams.web.headers import SecurityHeaders
 from streams.web.hub import Hub
-from streams.web.metrics import WebMetrics
 from streams.web.model import ReadModel
 from streams.web.problems import HANDLERS
 from streams.web.reader import TopicsReader
@@ -206,6 +206,7 @@ def run(settings: Settings, listener: socket.socket) -> None:
     """
     registry = CollectorRegistry()
     metrics = WebMetrics(registry)
+    ProcessMetrics(registry, "web")
     model = ReadModel(settings)
     hub: list[Hub] = []
     reader = TopicsReader(settings, model, metrics, lambda: hub[0].changed())

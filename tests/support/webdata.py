@@ -20,12 +20,12 @@ from prometheus_client import CollectorRegistry
 from streams.bins import Bin
 from streams.detection import Detection, Judgement
 from streams.events import DAY_MS, MINUTE_MS
+from streams.metrics import WebMetrics
 from streams.scenarios import Scenario, history, load
 from streams.scenarios.scenario import BIN_MS
 from streams.settings import Settings
 from streams.topics import Topics
 from streams.web.hub import Hub
-from streams.web.metrics import WebMetrics
 from streams.web.model import Fact, ReadModel
 from streams.web.server import application, listen, serve
 from streams.web.site import Health, Site

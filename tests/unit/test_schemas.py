@@ -26,7 +26,7 @@ from tests.support.statedrecords import Stated, stated
 
 DATA = Path(__file__).parents[1] / "data"
 SCHEMAS = sorted(name for name in documents() if name.endswith(".json"))
-TOPICS = ["counts", "baselines", "incidents", "outages", "levels", "alerts"]
+TOPICS = ["counts", "baselines", "incidents", "outages", "levels", "levels.15m", "series", "alerts"]
 
 
 @cache
@@ -189,4 +189,4 @@ def test_each_message_is_written_by_a_stage_or_by_the_world_and_read_by_a_stage_
     for operation in document["operations"].values():
         touched[operation["action"]] |= {message["$ref"] for message in operation["messages"]}
     assert messages - touched["send"] == {"#/channels/reports/messages/report"}
-    assert {name.split("/")[2] for name in messages - touched["receive"]} == {"reports-dlq", "levels", "alerts"}
+    assert {name.split("/")[2] for name in messages - touched["receive"]} == {"reports-dlq", "alerts"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
 
-from streams.metrics import ProcessMetrics
 from streams.metrics.families import Families
-from streams.web.model import Applied
 
 
 class WebMetrics:
@@ -21,7 +20,6 @@ class WebMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.process = ProcessMetrics(registry, "web")
         self.families = make = Families(registry, "web")
         build = make.gauge("tocsin_web_build_info", "", "1, for the version that runs.", "version")
         build.labels(version("tocsin")).set(1)
@@ -48,13 +46,19 @@ class WebMetrics:
             "tocsin_web_requests_total", "requests", "Requests answered, by route and status.", "route", "code"
         )
 
-    def applied(self, applied: Applied) -> None:
-        """Take in what entering facts has come to."""
+    def applied(
+        self,
+        entered: Mapping[str, int],
+        repeated: Mapping[str, int],
+        contradicted: Mapping[str, int],
+        unreadable: Mapping[str, int],
+    ) -> None:
+        """Take in what entering facts has come to, each by topic."""
         for counter, counted in (
-            (self._facts, applied.entered),
-            (self._repeated, applied.repeated),
-            (self._contradicted, applied.contradicted),
-            (self._unreadable, applied.unreadable),
+            (self._facts, entered),
+            (self._repeated, repeated),
+            (self._contradicted, contradicted),
+            (self._unreadable, unreadable),
         ):
             for topic, count in counted.items():
                 counter.labels(topic).inc(count)
