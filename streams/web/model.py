@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
@@ -75,7 +76,7 @@ class ReadModel:
     Raises
     ------
     ModelError
-        If the file cannot be written, or another process writes to it.
+        If the file cannot be written, is something else, or another process writes to it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -327,16 +328,26 @@ class ReadModel:
         self._db.execute("DELETE FROM outages WHERE opened_ms <= ? AND state <> 'open'", old)
 
     def _open(self) -> None:
-        self._db = self._connect()
-        if {name: self._meta(name) for name in self._origin} == self._origin:
+        if self._is_there():
+            self._db = self._connect()
             return
-        self._db.close()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
         self._db = self._connect()
         self._db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
         with self._transaction():
             self._name()
+
+    def _is_there(self) -> bool:
+        """Return whether the file is a read model of this deployment; leave it alone if it is something else."""
+        if not self.path.exists():
+            return False
+        with closing(sqlite3.connect(self.path)) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+            if tables and not {"meta", "transitions"} <= tables:
+                raise sqlite3.DatabaseError("it is a database, but no read model: remove it, or name another file")
+            known = dict(db.execute("SELECT name, value FROM meta")) if tables else {}
+        return {name: known.get(name) for name in self._origin} == self._origin
 
     def _name(self) -> None:
         named = {**self._origin, "name": secrets.token_hex(4), "revision": "0", "quarters": "0"}
@@ -351,10 +362,7 @@ class ReadModel:
         return db
 
     def _meta(self, name: str) -> str | None:
-        try:
-            found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        except sqlite3.DatabaseError:
-            return None  # no file of ours
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
     def _transaction(self) -> _Transaction:

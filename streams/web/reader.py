@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from kafka import KafkaAdminClient
 
@@ -21,7 +21,7 @@ from streams.metrics import WebMetrics
 from streams.security import client_arguments
 from streams.settings import Settings, SettingsError
 from streams.topicreader import reader
-from streams.topics import BOOTSTRAP_MS, Cluster, Topics, TopicsError, unreached
+from streams.topics import BOOTSTRAP_MS, Cluster, Topics, TopicsError
 from streams.versions import VersionError
 from streams.web.model import BINS_KEPT_MS, QUARTERS_KEPT_MS, Fact, ReadModel
 from streams.web.shapes import StatusState
@@ -188,16 +188,13 @@ class TopicsReader:
         return any([await consumer.position(tp) < end for tp, end in ends.items()])
 
     async def _ask(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """Find out whether the broker is there: a consumer that gets nothing does not say why."""
+        """Raise an error if no broker is there: a consumer that gets nothing does not say why."""
         try:
             ends = await asyncio.wait_for(consumer.end_offsets(partitions), _ANSWER_S)
-        except (KafkaError, TimeoutError) as error:
-            self._lost(str(await unreached(self._settings.kafka, error)))
-            return
+        except TimeoutError:
+            raise KafkaTimeoutError(f"no broker has answered for {_ANSWER_S:.0f} s") from None
         lag = sum([max(0, end - await consumer.position(tp)) for tp, end in ends.items()])
         self._metrics.lag(lag)
-        if self.health.state == "disconnected":
-            self._live()
 
     def _live(self) -> None:
         if self.health.state != "live":

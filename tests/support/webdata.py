@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -25,9 +27,15 @@ from streams.scenarios import Scenario, history, load
 from streams.scenarios.scenario import BIN_MS
 from streams.settings import Settings
 from streams.topics import Topics
+from streams.web import summary
+from streams.web.downloads import csv, download, picture
+from streams.web.feed import atom
 from streams.web.hub import Hub
 from streams.web.model import Fact, ReadModel
+from streams.web.query import MOST, Filter
+from streams.web.ranges import LENGTHS_MS
 from streams.web.server import application, listen, serve
+from streams.web.shapes import Step
 from streams.web.site import Health, Site
 from tests.support.scenarioruns import deployment
 
@@ -109,6 +117,46 @@ class Facts:
             topic = self._topics[fact.topic]
             found.append(Fact(topic, 0, next(self._offsets[topic]), fact.value))
         return found
+
+
+@cache
+def outage_of_x() -> tuple[Settings, list[Fact]]:
+    """Return a deployment, and all that is stated of the outage of X and of two hours before it."""
+    world = World(shown_days=1 / 12)
+    facts = Facts(world.settings)
+    return world.settings, [fact for judgement in world.judgements() for fact in facts.of(judgement)]
+
+
+def live() -> Health:
+    """Return the health of a reader that has read everything."""
+    return "live", None, 0.0
+
+
+def answers(site: Site) -> dict[str, object]:
+    """Return everything that can be asked of a read model, by what is asked."""
+    query, ranges = site.query, site.ranges
+    services = [each.service for each in query.services().services]
+    outages = [each.id for each in query.outages(Filter(limit=MOST)).outages]
+    incidents = [each.id for each in query.incidents(Filter(limit=MOST)).incidents]
+    found: dict[str, object] = {
+        "counts": query.counts(),
+        "services": query.services(),
+        "sparklines": ranges.sparklines(),
+        "regions": query.regions(),
+        "outages": query.outages(Filter(limit=MOST)),
+        "incidents": query.incidents(Filter(limit=MOST)),
+        "feed": atom(site, "http://status.example"),
+    }
+    if found["counts"] != (None, 0, 0):
+        found["summary"] = summary.of(site, "http://status.example")
+    for name in services:
+        found[name] = query.service(name)
+        for range_ in LENGTHS_MS:
+            for step in get_args(Step):
+                found[f"{name} {range_} {step}"] = ranges.levels(name, range_, step, ["*"])
+    for id_ in outages:
+        found |= {id_: download(site, id_), f"{id_}.csv": csv(site, id_), f"{id_}.svg": picture(site, id_)}
+    return found | {id_: query.incident(id_) for id_ in incidents}
 
 
 def enter(model: ReadModel, facts: list[Fact]) -> None:
