@@ -93,7 +93,7 @@ def complete(schema: Schema) -> Schema:
     if schema.get("type") == "object":
         for name, field in schema["properties"].items():
             default = field.pop("default", None)
-            if name == "version":
+            if name == "version" and default is not None:
                 field["const"] = default
         schema["required"] = list(schema["properties"])
     return schema

@@ -77,7 +77,8 @@ def region_names(site: Site, language: str) -> shapes.RegionNames:
 
 def _region_name(code: str, locale: Locale, settings: Settings) -> str:
     own = settings.regions.get(code)
-    if own is not None and own.name is not None:
+    # a name that is the CLDR's in English is no name of the deployment's own
+    if own is not None and own.name is not None and own.name != Locale(_FALLBACK).territories.get(code):
         return own.name
     name: str = locale.territories.get(code, code)
     return name

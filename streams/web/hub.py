@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -90,7 +91,6 @@ class Hub:
     async def run(self) -> None:
         """Tell what changes, until closed."""
         self._loop = asyncio.get_running_loop()
-        self._told = await asyncio.to_thread(self._changes.here)
         said: tuple[str, str | None] | None = None
         while not self._closed:
             try:
@@ -100,8 +100,12 @@ class Hub:
             except TimeoutError:
                 pass
             self._changed.clear()
-            await self._tell()
-            status = await asyncio.to_thread(self._status)
+            try:
+                await self._tell()
+                status = await asyncio.to_thread(self._status)
+            except sqlite3.OperationalError as error:
+                log.warning("the read model cannot be read", reason=str(error))
+                continue
             if said != (said := (status.state, _essence(status.reason))):
                 self._offer_all(_said(status))
 
@@ -154,9 +158,7 @@ class Hub:
 
     async def _tell(self) -> None:
         """Work out what has changed for each service that somebody listens to, and tell it."""
-        told = self._told
-        if told is None:
-            return
+        told: Place = self._told or await asyncio.to_thread(self._changes.here)
         here = told
         for service in [None, *(each for each in list(self._clients) if each is not None)]:
             if service not in self._clients and service is not None:
