@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -36,7 +37,12 @@ class Client:
     ended: bool = False
 
     def offer(self, message: bytes) -> bool:
-        """Have a message wait for the client; return False if too much waits already."""
+        """Have a message wait for the client; return False if too much waits already.
+
+        One that has ended misses it: what it has not been sent yet, it is sent when it comes again.
+        """
+        if self.ended:
+            return True
         if len(self.waiting) >= WAITING_MESSAGES or self.waiting_bytes + len(message) > WAITING_BYTES:
             return False
         self.waiting.append(message)
@@ -72,7 +78,7 @@ class Hub:
         self._metrics = metrics
         self._most = most
         self._clients: dict[str | None, set[Client]] = defaultdict(set)
-        self._told: Place | None = None
+        self._told = Place("", 0)
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -88,9 +94,20 @@ class Hub:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._changed.set)
 
-    async def run(self) -> None:
-        """Tell what changes, until closed."""
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Tell what changes from now on, until the end of the context."""
         self._loop = asyncio.get_running_loop()
+        # before anybody listens: what changes after the place that a client is told of is told to it
+        self._told = await asyncio.to_thread(self._changes.here)
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            self.close()
+            await task
+
+    async def _run(self) -> None:
         said: tuple[str, str | None] | None = None
         while not self._closed:
             try:
@@ -158,8 +175,7 @@ class Hub:
 
     async def _tell(self) -> None:
         """Work out what has changed for each service that somebody listens to, and tell it."""
-        told: Place = self._told or await asyncio.to_thread(self._changes.here)
-        here = told
+        told = here = self._told
         for service in [None, *(each for each in list(self._clients) if each is not None)]:
             if service not in self._clients and service is not None:
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -99,10 +98,8 @@ def application(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        telling = asyncio.create_task(hub.run())
-        yield
-        hub.close()
-        await telling
+        async with hub.telling():
+            yield
 
     return Starlette(
         routes=[
