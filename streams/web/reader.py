@@ -136,18 +136,12 @@ class TopicsReader:
                     asked_s = time.monotonic()
 
     def _prepare(self) -> None:
-        """Wait for nothing: raise what is wrong with the cluster, and begin anew if it is another one."""
-        with Cluster(self._settings) as cluster:
-            acls.require(cluster, self._settings, Role.WEB, *self._model.topics)
-        admin: Any = KafkaAdminClient(**client_arguments(self._settings.kafka), bootstrap_timeout_ms=BOOTSTRAP_MS)
-        try:
-            name = str(admin.describe_cluster()["cluster_id"])
-        finally:
-            admin.close()
-        if not self._model.belongs_to(name):
-            log.warning("the read model is of another cluster and is made anew", cluster=name)
+        """Begin anew if the cluster is another one than that of the model."""
+        cluster = look(self._settings)
+        if not self._model.belongs_to(cluster):
+            log.warning("the read model is of another cluster and is made anew", cluster=cluster)
             self._model.clear()
-            self._model.belongs_to(name)
+            self._model.belongs_to(cluster)
             self._changed()
 
     async def _seek(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -217,3 +211,28 @@ class TopicsReader:
             self.health.heard_s = time.monotonic()
         if applied.entered:
             self._changed()
+
+
+def look(settings: Settings) -> str:
+    """Return the name of the cluster, after a look at the topics that are read.
+
+    Raises
+    ------
+    TopicsError
+        If no broker answers, or a topic is missing or otherwise.
+    MissingRightError
+        If one may not be read.
+    """
+    topics = Topics(settings.kafka.prefix)
+    with Cluster(settings) as cluster:
+        acls.require(
+            cluster,
+            settings,
+            Role.WEB,
+            *(topics.incidents, topics.outages, topics.levels, topics.levels_15m, topics.series),
+        )
+    admin: Any = KafkaAdminClient(**client_arguments(settings.kafka), bootstrap_timeout_ms=BOOTSTRAP_MS)
+    try:
+        return str(admin.describe_cluster()["cluster_id"])
+    finally:
+        admin.close()

@@ -182,7 +182,7 @@ def serve(site: Site, hub: Hub, app: Starlette, listener: socket.socket) -> None
         h11_max_incomplete_event_size=64 << 10,
     )
     address = listener.getsockname()
-    log.info("web starts", host=address[0], port=address[1], revision=site.query.revision()[1])
+    log.info("web starts", http_host=address[0], http_port=address[1], revision=site.query.revision()[1])
     _Server(config, hub).run(sockets=[listener])
 
 
