@@ -103,7 +103,10 @@ class TopicsReader:
                 return
             except (TopicsError, SettingsError, KafkaError, OSError) as error:
                 self._lost(str(error) or type(error).__name__)
-                self._stop.wait(_AGAIN_S)
+            except Exception as error:
+                log.error("reading the topics has failed", exc_info=error)
+                self._lost(f"{type(error).__name__}: {error}")
+            self._stop.wait(_AGAIN_S)
 
     def _lost(self, reason: str) -> None:
         if self.health.reason != reason:

@@ -72,7 +72,7 @@ def truth(settings: Settings, log: list[LogRecord]) -> tuple[dict[tuple[str, byt
     """Return the incident log of a replay with what charts are made of, and the last bin of each service."""
     judgements = list(Replay(settings).run(log))
     levels = [decode(fact.value, Levels) for each in judgements for fact in each.facts if fact.topic == "levels"]
-    archive = {
+    archive: dict[tuple[str, bytes], bytes] = {
         (fact.topic, fact.key): fact.value for each in judgements for fact in each.facts if fact.topic in ARCHIVE
     }
     return {**distinct(judgements), **archive}, {level.service: level.bin_ms for level in levels}

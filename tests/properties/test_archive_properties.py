@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,6 @@ def test_histories_hold_outages_that_end_and_some_that_go_on_after_their_end() -
         states = [decode(fact.value, Outage) for fact in facts(judgements, "outages")]
         reopened += sum(
             before.state != "open" and after.state == "open" and before.id == after.id
-            for before, after in zip(states, states[1:], strict=False)
+            for before, after in pairwise(states)
         )
     assert min(ended, reopened, gaps) >= 5, (ended, reopened, gaps)
