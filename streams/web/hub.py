@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 #: What may wait for one client. Those of one service share the messages, so memory holds each once.
 WAITING_MESSAGES = 64
-WAITING_BYTES = 8 << 20
+WAITING_BYTES = 4 << 20
 #: How long changes are gathered before they are told: what one bin brings arrives in several commits.
 GATHER_S = 0.1
 _STATUS_S = 1.0
