@@ -12,7 +12,7 @@ from starlette.requests import Request
 from streams.events import IncidentState, LevelState
 from streams.fields import REGION_PATTERN, SERVICE_PATTERN, whole
 from streams.web import shapes
-from streams.web.query import MOST, AskedWronglyError
+from streams.web.query import CURSOR_PATTERN, MOST, AskedWronglyError
 
 #: The largest integer that every reader of JSON knows exactly.
 _LARGEST = 2**53 - 1
@@ -104,7 +104,7 @@ STATES = Parameter(
 SINCE = _time("since", "Only opened from then on")
 UNTIL = _time("until", "Only opened before then")
 LIMIT = Parameter("limit", "Entries of a page; 50 without it.", {"type": "integer", "minimum": 1, "maximum": MOST})
-CURSOR = Parameter("cursor", "`next` of the page before.", _text("[A-Za-z0-9_-]{1,200}"))
+CURSOR = Parameter("cursor", "`next` of the page before.", _text(CURSOR_PATTERN))
 RANGE = Parameter(
     "range",
     "How long a stretch of time, up to the newest judged bin; an hour without it.",
