@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from streams.events import MINUTE_MS, SENSOR, Outage, QuarterLevels, Series, encode
+from streams.events import MINUTE_MS, SENSOR, Outage, QuarterLevel, QuarterLevels, Series, encode
 from streams.keytable import KeyTable
 from streams.outages import WHOLE_SERVICE
 from streams.recent import Recent
@@ -148,12 +148,12 @@ def _piece(tape: Tape, service: str, region: str, stretch_ms: tuple[int, int, in
 
 def _quarter(quarter_ms: int, last_ms: int, table: KeyTable) -> Iterator[Stated]:
     """Yield the levels of a quarter, service by service."""
-    regions: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    quarter = table.recent.quarter(quarter_ms, last_ms)
+    levels: dict[str, list[QuarterLevel]] = defaultdict(list)
     for (service, region), row in sorted(table.rows.items()):
-        if service != SENSOR:
-            regions[service].append((region, row))
-    for service, own in regions.items():
-        levels = table.recent.quarter(quarter_ms, last_ms, own)
-        if levels:
-            value = encode(QuarterLevels(service=service, start_ms=quarter_ms, regions=levels))
-            yield Stated("levels.15m", service, f"{service}/{quarter_ms}".encode(), value)
+        level = None if service == SENSOR else quarter.level(region, row)
+        if level is not None:
+            levels[service].append(level)
+    for service, own in levels.items():
+        value = encode(QuarterLevels(service=service, start_ms=quarter_ms, regions=own))
+        yield Stated("levels.15m", service, f"{service}/{quarter_ms}".encode(), value)

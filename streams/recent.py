@@ -83,10 +83,14 @@ class Recent:
         self._states[:, column] = [_ABSENT if each is None else STATES.index(each) for each in states]
 
     def snapshot(self, rows: NDArray[np.int64]) -> bytes:
-        """Return what is held of some keys: counts and windows as int64, expected as float32, states as int8."""
-        types = ("<i8", "<i8", "<f4", "i1")
+        """Return what is held of some keys: counts and windows as int64, expected as float32, states as int8.
+
+        Of each of the four, first all lowest bytes, then all second ones, and so on: the high ones are mostly nought,
+        and compress to nothing.
+        """
         return b"".join(
-            column[rows].astype(type_).tobytes() for column, type_ in zip(self._columns, types, strict=True)
+            column[rows].astype(column.dtype.newbyteorder("<")).view(np.uint8).reshape(-1, column.itemsize).T.tobytes()
+            for column in self._columns
         )
 
     def restore(self, rows: NDArray[np.int64], state: bytes) -> None:
@@ -94,12 +98,12 @@ class Recent:
         at = 0
         for column in self._columns if state else ():
             end = at + len(rows) * self.bins * column.itemsize
-            held = np.frombuffer(state[at:end], column.dtype.newbyteorder("<"))
-            column[rows] = held.reshape(len(rows), self.bins)
+            held = np.frombuffer(state[at:end], np.uint8).reshape(column.itemsize, -1).T.tobytes()
+            column[rows] = np.frombuffer(held, column.dtype.newbyteorder("<")).reshape(len(rows), self.bins)
             at = end
 
-    def quarter(self, start_ms: int, last_ms: int, regions: Sequence[tuple[str, int]]) -> list[QuarterLevel]:
-        """Return the levels of a quarter.
+    def quarter(self, start_ms: int, last_ms: int) -> Quarter:
+        """Return what the bins of a quarter come to.
 
         Parameters
         ----------
@@ -107,37 +111,14 @@ class Recent:
             Start of the quarter.
         last_ms
             Start of the last judged bin, which is in it.
-        regions
-            Names and rows of a service.
         """
-        rows = np.array([row for _, row in regions], np.int64)
-        counts, windows, peaks, bins = (np.zeros(len(rows), np.int64) for _ in range(4))
-        expected = np.zeros(len(rows))
-        ranks = np.full(len(rows), len(GRAVITY))
+        made = Quarter(len(self._states))
         # bin by bin, so that sums do not depend on which keys are added up together
         first_ms = -(-start_ms // self.bin_ms) * self.bin_ms
         for bin_ms in range(first_ms, last_ms + 1, self.bin_ms):
-            column = bin_ms // self.bin_ms % self.bins
-            known = self._states[rows, column] != _ABSENT
-            counts += np.where(known, self._counts[rows, column], 0)
-            windows = np.where(known, self._windows[rows, column], windows)
-            peaks = np.where(known, np.maximum(peaks, self._windows[rows, column]), peaks)
-            expected += np.where(known, self._expected[rows, column], np.float32(0))
-            ranks = np.where(known, np.minimum(ranks, _RANKS[self._states[rows, column]]), ranks)
-            bins += known
-        return [
-            QuarterLevel(
-                region=region,
-                bins=int(bins[index]),
-                count=int(counts[index]),
-                window=int(windows[index]),
-                peak=int(peaks[index]),
-                expected=figure(float(expected[index])),
-                state=GRAVITY[ranks[index]],
-            )
-            for index, (region, _) in enumerate(regions)
-            if bins[index]
-        ]
+            at = bin_ms // self.bin_ms % self.bins
+            made.add(self._counts[:, at], self._windows[:, at], self._expected[:, at], self._states[:, at])
+        return made
 
     def piece(self, row: int, first_ms: int, end_ms: int, last_ms: int) -> Bins | None:
         """Return what is held of a key from `first_ms` to `end_ms`, or None if that is nothing.
@@ -169,6 +150,51 @@ class Recent:
     @property
     def _columns(self) -> list[NDArray[Any]]:
         return [self._counts, self._windows, self._expected, self._states]
+
+
+class Quarter:
+    """What some bins come to, for all keys.
+
+    Parameters
+    ----------
+    keys
+        How many keys there are.
+    """
+
+    def __init__(self, keys: int) -> None:
+        self._counts, self._windows, self._peaks, self._bins = (np.zeros(keys, np.int64) for _ in range(4))
+        self._expected = np.zeros(keys)
+        self._ranks = np.full(keys, len(GRAVITY))
+
+    def add(
+        self,
+        counts: NDArray[np.int64],
+        windows: NDArray[np.int64],
+        expected: NDArray[np.float32],
+        states: NDArray[np.int8],
+    ) -> None:
+        """Take in the next bin."""
+        known = states != _ABSENT
+        self._counts += np.where(known, counts, 0)
+        self._windows = np.where(known, windows, self._windows)
+        self._peaks = np.where(known, np.maximum(self._peaks, windows), self._peaks)
+        self._expected += np.where(known, expected, np.float32(0))
+        self._ranks = np.where(known, np.minimum(self._ranks, _RANKS[states]), self._ranks)
+        self._bins += known
+
+    def level(self, region: str, row: int) -> QuarterLevel | None:
+        """Return what a key has come to, None if none of its bins was judged."""
+        if not self._bins[row]:
+            return None
+        return QuarterLevel(
+            region=region,
+            bins=int(self._bins[row]),
+            count=int(self._counts[row]),
+            window=int(self._windows[row]),
+            peak=int(self._peaks[row]),
+            expected=figure(float(self._expected[row])),
+            state=GRAVITY[self._ranks[row]],
+        )
 
 
 class Bins(msgspec.Struct):

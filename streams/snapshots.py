@@ -64,7 +64,8 @@ class Snapshot(msgspec.Struct, kw_only=True):
         bytes,
         said(
             "The bins of the last hour and one more, each in the column of its number modulo their number, a row per "
-            "region: reports and windows (little-endian int64), expected (float32), states (int8; -1: not judged)."
+            "region: reports and windows (int64), expected (float32), states (int8; -1: not judged); of each of the "
+            "four first all lowest bytes, and so on."
         ),
     ] = b""
 
