@@ -13,6 +13,7 @@ from pathlib import Path
 
 from docs.pages import cli, metrics, settings, topics
 from streams import schemas
+from streams.web import openapi
 
 ROOT = Path(__file__).parents[1]
 #: Folders that hold nothing but what is generated.
@@ -28,7 +29,8 @@ def documents() -> dict[str, str]:
         "docs/reference/settings.md": settings.page(example),
         "docs/reference/topics.md": topics.page(),
     }
-    return pages | {f"schemas/{name}": text for name, text in schemas.documents().items()}
+    files = {**schemas.documents(), openapi.FILE: openapi.text()}
+    return pages | {f"schemas/{name}": text for name, text in files.items()}
 
 
 def stale(expected: dict[str, str]) -> list[str]:

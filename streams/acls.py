@@ -24,6 +24,7 @@ class Role(StrEnum):
     TOPICS = "topics"
     PRODUCE = "produce"
     BACKFILL = "backfill"
+    WEB = "web"
     READ = "read"
     REDRIVE = "redrive"
 
@@ -36,6 +37,7 @@ PURPOSES = {
     Role.TOPICS: "tocsin topics create and check",
     Role.PRODUCE: "tocsin produce and simulate",
     Role.BACKFILL: "tocsin backfill",
+    Role.WEB: "tocsin web",
     Role.READ: "tocsin incidents, explain, export, dlq list and dlq show",
     Role.REDRIVE: "tocsin dlq redrive",
 }
@@ -70,11 +72,16 @@ def rights(role: Role, settings: Settings) -> list[Right]:
             topics.incidents: (_READ, _WRITE),
             topics.outages: (_READ, _WRITE),
             topics.levels: (_WRITE,),
+            topics.levels_15m: (_WRITE,),
+            topics.series: (_WRITE,),
         },
         Role.NOTIFY: {topics.incidents: (_READ,), topics.alerts: (_WRITE,)},
         Role.TOPICS: dict.fromkeys(everything, (_CREATE,)),
         Role.PRODUCE: {topics.reports: (_WRITE,)},
         Role.BACKFILL: {topics.baselines: (_READ, _WRITE)},
+        Role.WEB: dict.fromkeys(
+            (topics.incidents, topics.outages, topics.levels, topics.levels_15m, topics.series), (_READ,)
+        ),
         Role.READ: dict.fromkeys((topics.reports, topics.dead_letters, topics.incidents, topics.levels), (_READ,)),
         Role.REDRIVE: dict.fromkeys((topics.reports, topics.dead_letters), (_READ, _WRITE)),
     }

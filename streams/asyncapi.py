@@ -21,6 +21,8 @@ BASELINES = "baselines.json"
 INCIDENTS = "incidents.json"
 OUTAGES = "outages.json"
 LEVELS = "levels.json"
+LEVELS_15M = "levels.15m.json"
+SERIES = "series.json"
 ALERTS = "alerts.json"
 EVENT_HEADERS = "event.headers.json"
 
@@ -86,6 +88,8 @@ def _messages() -> dict[str, dict[str, Tree]]:
     reporter_key = {"type": "string", "description": "The reporter, so that one counts once; or no key."}
     tick_key = {"const": TICK_KEY.decode()}
     place_key = {"type": "string", "pattern": r"^.+/[0-9]+/[0-9]+$", "description": "topic/partition/offset."}
+    quarter_key = {"type": "string", "pattern": r"^.+/-?[0-9]+$", "description": "service/start."}
+    series_key = {"type": "string", "pattern": r"^.+/.+/-?[0-9]+$", "description": "outage id/region/start."}
     snapshot_key = {"type": "string", "pattern": r"^.+/-?[0-9]+/[0-9]+$", "description": "service/bin/part."}
     bytes_ = {"type": "string", "format": "binary"}
     return {
@@ -124,6 +128,8 @@ def _messages() -> dict[str, dict[str, Tree]]:
         },
         "outages": {"outage": _message("A change of an outage.", fact_key, _file(OUTAGES), headers=EVENT_HEADERS)},
         "levels": {"levels": _message("A service in one bin.", service_key, _file(LEVELS))},
+        "levels-15m": {"quarter": _message("A service in a quarter of an hour.", quarter_key, _file(LEVELS_15M))},
+        "series": {"piece": _message("A region around an outage, bin by bin.", series_key, _file(SERIES))},
         "alerts": {"alert": _message("What a pager should hear.", service_key, _file(ALERTS), headers=EVENT_HEADERS)},
     }
 
@@ -151,8 +157,15 @@ def _operations(topics: Topics) -> Iterator[tuple[str, Tree]]:
         ("detect", "send", "outages", ["outage"], "State the changes of outages."),
         ("detect", "receive", "outages", ["outage"], "Find, at a start, outages that lost state has forgotten."),
         ("detect", "send", "levels", ["levels"], "Show every bin of every service."),
+        ("detect", "send", "levels-15m", ["quarter"], "Show every quarter of an hour, for longer."),
+        ("detect", "send", "series", ["piece"], "Show what was counted around outages, for good."),
         ("notify", "receive", "incidents", ["incident"], "Hear of transitions."),
         ("notify", "send", "alerts", ["alert"], "Tell people."),
+        ("web", "receive", "incidents", ["incident"], "Show incidents."),
+        ("web", "receive", "outages", ["outage"], "Show outages."),
+        ("web", "receive", "levels", ["levels"], "Show the last day."),
+        ("web", "receive", "levels-15m", ["quarter"], "Show the last week."),
+        ("web", "receive", "series", ["piece"], "Show what was counted around outages."),
     ):
         operation: Tree = {
             "action": action,
@@ -160,7 +173,7 @@ def _operations(topics: Topics) -> Iterator[tuple[str, Tree]]:
             "channel": {"$ref": f"#/channels/{channel}"},
             "messages": [{"$ref": f"#/channels/{channel}/messages/{message}"} for message in messages],
         }
-        if action == "receive" and _INPUT[stage] == channel:
+        if action == "receive" and _INPUT.get(stage) == channel:
             group = {"type": "string", "const": f"{topics.prefix}-{stage}"}
             operation["bindings"] = {"kafka": {"groupId": group, **_BINDING}}
         yield f"{stage}-{action}-{channel}", operation

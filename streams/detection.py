@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import NBSR, Detector, Ears, Limit, Ratio, SnapshotError, Verdict
+from streams.archive import Archive
 from streams.bins import Bin
 from streams.budget import Budget, raises_per_30_days
 from streams.events import DAY_MS, SENSOR, WHOLE_SERVICE, Incident, encode
@@ -28,7 +29,7 @@ from streams.sensor import Sensing, Sensor
 from streams.settings import Detect, Settings
 from streams.snapshots import REGIONS_PER_PART, DetectionChangedError, Packed, Snapshot, complete, pack
 
-FactTopic = Literal["incidents", "outages", "levels"]
+FactTopic = Literal["incidents", "outages", "levels", "levels.15m", "series"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Detection:
         self._ledgers: dict[str, Ledger] = {}
         self._budgets: dict[str, Budget] = {}
         self._mean_bins = settings.detect.mean_bins_between_false_alarms(self._bin_ms)
+        self._archive = Archive()
         self._sensor = Sensor(whole_bins=self._window_bins)
         self._sensor_snapshots = dict(snapshots.get(SENSOR, {}))
         self._waiting = {service: by_bin[max(by_bin)] for service, by_bin in snapshots.items() if service != SENSOR}
@@ -163,6 +165,8 @@ class Detection:
         """
         result = Judgement(bin_.bin_ms)
         self._wake(bin_.bin_ms)
+        if publish and self._last_ms is not None:
+            result.facts += [Fact(*over) for over in self._archive.over(bin_.bin_ms, self._last_ms, self._table)]
         self._bear(bin_, result)
         counts = self._table.counts(bin_)
         self._table.last_seen_ms[counts > 0] = bin_.bin_ms
@@ -227,9 +231,11 @@ class Detection:
                     ) from error
             if snapshot.sensor is not None:
                 self._sensor, self._last_ms = snapshot.sensor, snapshot.bin_ms
+            self._table.recent.restore(rows, snapshot.recent)
             if snapshot.ledger is not None:
                 self._ledgers[snapshot.service] = snapshot.ledger
                 self._budgets[snapshot.service] = snapshot.budget or Budget()
+                self._archive.restore(snapshot.service, snapshot.tapes)
 
     def _bear(self, bin_: Bin, result: Judgement) -> None:
         """Add a key for the sensor and each name with its first reports, unless its service goes on at a later bin."""
@@ -311,10 +317,13 @@ class Detection:
             if outage is not None:
                 begun |= {service} if outage.sequence == 1 else set()
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
+                self._archive.follow(outage, table)
         for service, budget in self._budgets.items():
             keys = table.regions[service] + ((service, WHOLE_SERVICE) in table.rows)
             budget.step(bin_.bin_ms, at_ms, keys, self._mean_bins, raised=service in begun)
-        for each in levels(table, bin_.bin_ms, sensing, verdict, counts, windows):
+        stated = list(levels(table, bin_.bin_ms, sensing, verdict, counts, windows))
+        table.record(bin_.bin_ms, counts, windows, stated)
+        for each in stated:
             result.facts.append(Fact("levels", each.service, each.service.encode(), encode(each)))
 
     def _raised_by_limit(
@@ -374,6 +383,7 @@ class Detection:
         alive = {service for service, _ in table.rows}
         for service in sorted(self._ledgers.keys() - alive):
             del self._ledgers[service], self._budgets[service]
+            self._archive.forget(service)
             result.gone.append(service)
 
     def _part(self, service: str, regions: list[str], part: int, bin_ms: int) -> Snapshot:
@@ -394,4 +404,6 @@ class Detection:
             budget=self._budgets[service] if part == 0 else None,
             sensor=self._sensor if service == SENSOR else None,
             detector=self._table.detector.snapshot(rows),
+            tapes=self._archive.tapes(service) if part == 0 else [],
+            recent=self._table.recent.snapshot(rows),
         )

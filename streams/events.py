@@ -251,6 +251,49 @@ class Levels(msgspec.Struct, kw_only=True):
     regions: Annotated[list[Level], said("All regions that have state, by name.")]
 
 
+class QuarterLevel(msgspec.Struct, kw_only=True):
+    """One region of one service in one quarter of an hour."""
+
+    region: Region
+    bins: Annotated[int, said("Bins that were judged.", minimum=1)]
+    count: Annotated[int, said("Reports of those bins.", minimum=0)]
+    window: Annotated[int, said("Reports of the window that ends with the last of them.", minimum=0)]
+    peak: Annotated[int, said("The highest count of a window that ends in the quarter, in reports.", minimum=0)]
+    expected: Annotated[
+        float | None, said("What the baseline expected of those bins, in reports; null unless it knew each of them.")
+    ]
+    state: Annotated[LevelState, said("The gravest state of those bins: open, held, then what hides incidents.")]
+
+
+class QuarterLevels(msgspec.Struct, kw_only=True):
+    """All regions of one service in one quarter of an hour, of the bins that begin in it."""
+
+    version: Version = 1
+    service: Service
+    start_ms: Annotated[int, time_ms("Start of the quarter")]
+    regions: Annotated[list[QuarterLevel], said("The regions with a judged bin, by name.")]
+
+
+class Series(msgspec.Struct, kw_only=True):
+    """A piece of what was counted in one region around an outage, bin by bin: at most an hour and a bin.
+
+    The pieces of a region run from an hour before it joined the outage to an hour after the outage's end, and on where
+    the outage goes on after that. No bin is in two of them.
+    """
+
+    version: Version = 1
+    outage: Annotated[str, said("Id of the outage.")]
+    service: Service
+    region: Region
+    start_ms: Annotated[int, time_ms("Start of the first bin")]
+    bin_length_ms: Annotated[int, said("Length of a bin in milliseconds.", minimum=1)]
+    count: Annotated[list[int | None], said("Reports of each bin; null where it was not judged.")]
+    window: Annotated[list[int | None], said("Reports of the window that ends with each bin.")]
+    expected: Annotated[list[float | None], said("The baseline's mean, in reports per bin; null while there is none.")]
+    state: Annotated[list[LevelState | None], said("What is known of the region in each bin.")]
+    last: Annotated[bool, said("Whether the hour after the outage's end is over with this piece.")]
+
+
 AlertKind = Literal["opened", "grew", "cleared", "unknown"]
 
 
@@ -273,7 +316,7 @@ _encoder = msgspec.json.Encoder()
 _counts_decoder: msgspec.json.Decoder[CountsRecord] = msgspec.json.Decoder(CountsRecord)
 #: All records of the counts topic are of one version.
 _COUNTS_VERSION = known_version(Frame)
-Event = TypeVar("Event", Incident, Outage, Levels, Alert)
+Event = TypeVar("Event", Incident, Outage, Levels, QuarterLevels, Series, Alert)
 
 
 def encode(event: msgspec.Struct) -> bytes:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from detectors import Detector
 from detectors.keyed import NEEDED_BINS, RECENT_BINS
 from streams.bins import Bin
-from streams.events import SENSOR, WHOLE_SERVICE
+from streams.events import SENSOR, WHOLE_SERVICE, Levels, LevelState
 from streams.incidents import Machine, Ongoing
 from streams.policy import Limits, Policies
+from streams.recent import Recent
 from streams.settings import Region, Settings
 from streams.timezones import default_timezone
 
@@ -57,6 +58,7 @@ class KeyTable:
         self.rows: dict[tuple[str, str], int] = {}
         #: Counts of the last window's bins, (K, window); bin b is in column b modulo the window.
         self.windows = np.zeros((0, settings.count.window_bins), np.int64)
+        self.recent = Recent(settings.count.bin_ms)
         self.last_seen_ms = np.zeros(0, np.int64)
         self.is_open = np.zeros(0, np.bool_)
         #: The smallest window that may raise; none does for a disabled key or the sensor.
@@ -89,6 +91,7 @@ class KeyTable:
         self.is_open = np.concatenate((self.is_open, np.zeros(added, np.bool_)))
         self.raise_from = np.concatenate((self.raise_from, np.array(raise_from, np.int64)))
         self.learning_raise_from = np.concatenate((self.learning_raise_from, np.array(learning_raise_from, np.int64)))
+        self.recent.add(added)
         self.detector.resize(len(self.keys))
         return np.arange(first, len(self.keys))
 
@@ -107,6 +110,7 @@ class KeyTable:
                 self.learning_raise_from,
             ):
                 column[row] = column[last]
+        self.recent.drop(row)
         self.keys.pop()
         self.windows = self.windows[:last]
         self.last_seen_ms = self.last_seen_ms[:last]
@@ -149,8 +153,21 @@ class KeyTable:
         length = self.windows.shape[1]
         self.windows[:, [each % length for each in skipped[-length:]]] = 0
         self.windows[:, number % length] = counts
+        self.recent.skip(skipped)
         sums: NDArray[np.int64] = self.windows.sum(axis=1)
         return sums
+
+    def record(
+        self, bin_ms: int, counts: NDArray[np.int64], windows: NDArray[np.int64], stated: Iterable[Levels]
+    ) -> None:
+        """Keep what has been stated of a bin with the last ones."""
+        expected: list[float | None] = [None] * len(self)
+        states: list[LevelState | None] = [None] * len(self)
+        for service in stated:
+            for level in service.regions:
+                row = self.rows[service.service, level.region]
+                expected[row], states[row] = level.expected, level.state
+        self.recent.record(bin_ms, counts, windows, expected, states)
 
     def persistent(self, rows: NDArray[np.int64], number: int) -> NDArray[np.int64]:
         """Return the count that three of the last five bins of these keys have reached; `number` is the last bin's.

@@ -167,7 +167,7 @@ def distinct(judgements: Iterable[Judgement]) -> dict[tuple[str, bytes], bytes]:
     found: dict[tuple[str, bytes], bytes] = {}
     for judgement in judgements:
         for fact in judgement.facts:
-            if fact.topic == "levels":
+            if fact.topic not in ("incidents", "outages"):
                 continue
             if found.setdefault((fact.topic, fact.key), fact.value) != fact.value:
                 raise ContradictionError(f"{fact.topic} {fact.key.decode()} is stated twice with different values")

@@ -14,7 +14,7 @@ import msgspec
 
 from streams import asyncapi
 from streams.decode import MAX_DEPTH, MAX_RECORD_BYTES, Reason
-from streams.events import Alert, Cell, CountsRecord, Incident, Levels, Outage, Report
+from streams.events import Alert, Cell, CountsRecord, Incident, Levels, Outage, QuarterLevels, Report, Series
 from streams.fields import SERVICE_PATTERN
 from streams.snapshots import Snapshot
 
@@ -44,6 +44,8 @@ def documents() -> dict[str, str]:
         asyncapi.INCIDENTS: _written(Incident),
         asyncapi.OUTAGES: _written(Outage),
         asyncapi.LEVELS: _written(Levels),
+        asyncapi.LEVELS_15M: _written(QuarterLevels),
+        asyncapi.SERIES: _written(Series),
         asyncapi.ALERTS: _written(Alert),
         asyncapi.EVENT_HEADERS: _event_headers(),
     }
@@ -57,7 +59,7 @@ def documents() -> dict[str, str]:
 def _reports() -> Schema:
     """Return the schema of what producers may send."""
     _, components = msgspec.json.schema_components([Report])
-    schema = _readable(components["Report"])
+    schema = readable(components["Report"])
     return {**schema, "description": f"{schema['description']}\n\n{_REPORT_LIMITS}", "examples": _REPORT_EXAMPLES}
 
 
@@ -65,7 +67,7 @@ def _counts() -> Schema:
     [union], components = msgspec.json.schema_components([CountsRecord], ref_template="#/$defs/{name}")
     names = [reference["$ref"].rpartition("/")[2] for reference in union["anyOf"]]
     definitions = {
-        name: _complete(_readable(component)) if name in names else _readable(component)
+        name: complete(readable(component)) if name in names else readable(component)
         for name, component in components.items()
     }
     for item, field in zip(definitions["Cell"]["prefixItems"], msgspec.structs.fields(Cell), strict=True):
@@ -81,22 +83,23 @@ def _counts() -> Schema:
 def _written(kind: type[msgspec.Struct]) -> Schema:
     """Return the schema of a record that Tocsin writes: it always has all of its fields."""
     _, components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    definitions = {name: _complete(_readable(component)) for name, component in components.items()}
+    definitions = {name: complete(readable(component)) for name, component in components.items()}
     root = definitions.pop(kind.__name__)
     return {**root, "$defs": definitions} if definitions else root
 
 
-def _complete(schema: Schema) -> Schema:
+def complete(schema: Schema) -> Schema:
+    """Return the schema of an object of which all fields are always there."""
     if schema.get("type") == "object":
         for name, field in schema["properties"].items():
             default = field.pop("default", None)
-            if name == "version":
+            if name == "version" and default is not None:
                 field["const"] = default
         schema["required"] = list(schema["properties"])
     return schema
 
 
-def _readable(schema: Schema) -> Schema:
+def readable(schema: Schema) -> Schema:
     """Return a schema as people would write it: docstrings as paragraphs, short forms where there are some."""
     for field in schema.get("properties", {}).values():
         match field:

@@ -298,6 +298,18 @@ class Worker(Section):
     max_metric_series: Annotated[int, Field(ge=1)] = 2000
 
 
+class Web(Section):
+    """The page and the API: a process of its own, which reads facts into a file."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 6068
+    database: Annotated[str, Field(min_length=1)] = "tocsin-web.sqlite3"
+    title: Annotated[str, Field(min_length=1, max_length=80)] = "Tocsin"
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/?#]+(/[^\s?#]*)?)?$")] = ""
+    stale_after_s: Annotated[float, Field(gt=0)] = 180.0
+    max_streams: Annotated[int, Field(ge=1, le=100_000)] = 2000
+
+
 class Privacy(Section):
     """What stands for a reporter where people look: in the output of commands, never in facts, logs or metrics."""
 
@@ -316,6 +328,7 @@ class Settings(BaseSettings):
     policy: list[Policy] = []
     regions: dict[RegionCode, Region] = {}
     worker: Worker = Worker()
+    web: Web = Web()
     privacy: Privacy = Privacy()
 
     @field_validator("detect")

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from streams.archive import Tape
 from streams.budget import Budget
 from streams.events import SENSOR
 from streams.fields import Fingerprint, Version, said, time_ms
@@ -60,6 +61,15 @@ class Snapshot(msgspec.Struct, kw_only=True):
     budget: Annotated[Budget | None, said("The raises of the service; in part 0.")] = None
     sensor: Annotated[Sensor | None, said("The sensor; in the snapshots of the service `*`.")]
     detector: Annotated[bytes, said("The detector's own snapshot of these regions.")]
+    tapes: Annotated[list[Tape], said("What is still to be said of the series of its outages; in part 0.")] = []
+    recent: Annotated[
+        bytes,
+        said(
+            "The bins of the last hour and one more, each in the column of its number modulo their number, a row per "
+            "region: reports and windows (int64), expected (float32), states (int8; -1: not judged); of each of the "
+            "four first all lowest bytes, and so on."
+        ),
+    ] = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -44,7 +45,17 @@ async def _started(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.start()
         yield consumer
     finally:
+        await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
         await consumer.stop()
+    except asyncio.CancelledError:
+        # of a fetch from a broker that is gone; aiokafka cancels it, and hands that on as if it were meant for us
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 class TopicReader:

@@ -96,6 +96,16 @@ class Topics:
         return f"{self.prefix}.levels"
 
     @property
+    def levels_15m(self) -> str:
+        """Every service in every quarter of an hour; by service/start."""
+        return f"{self.prefix}.levels.15m"
+
+    @property
+    def series(self) -> str:
+        """What was counted around outages, bin by bin; by outage id/region/start."""
+        return f"{self.prefix}.series"
+
+    @property
     def alerts(self) -> str:
         """What a pager should hear; by service."""
         return f"{self.prefix}.alerts"
@@ -142,6 +152,13 @@ def layout(settings: Settings) -> list[Topic]:
         Topic(topics.incidents, *by_service, "the incident log ends there", keep(400, "compact,delete")),
         Topic(topics.outages, *by_service, "the log of outages ends there", keep(400, "compact,delete")),
         Topic(topics.levels, *by_service, "the levels of earlier bins cannot be looked at", keep(7)),
+        Topic(
+            topics.levels_15m,
+            *by_service,
+            "the levels of earlier quarters cannot be looked at",
+            keep(400, "compact,delete"),
+        ),
+        Topic(topics.series, *by_service, "charts of outages end there", {"cleanup.policy": "compact"}),
         Topic(topics.alerts, *by_service, "alerts that have not been delivered by then never are", keep(30)),
     ]
 

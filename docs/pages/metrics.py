@@ -23,6 +23,7 @@ _PLACES = {
     "detect": "Of the detect stage",
     "notify": "Of the notify stage",
     "parent": "Of the parent of all three stages",
+    "web": "Of `tocsin web`",
 }
 
 

@@ -26,6 +26,7 @@ from streams.cli.produce import produce
 from streams.cli.replay import replay
 from streams.cli.simulate import simulate
 from streams.cli.topics import topics
+from streams.cli.web import web
 from streams.cli.worker import worker
 from streams.deadletters import DeadLetterError
 from streams.demo import DemoError
@@ -36,6 +37,7 @@ from streams.reportlog import ReportLogError
 from streams.scenarios import ScenarioError
 from streams.settings import SettingsError
 from streams.topics import TopicsError
+from streams.web.model import ModelError
 
 #: What can be wrong outside of this program; the message is for whoever called it.
 EXPECTED = (
@@ -51,6 +53,7 @@ EXPECTED = (
     DeadLetterError,
     BacktestError,
     UnknownIncidentError,
+    ModelError,
 )
 
 
@@ -72,7 +75,8 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-for command in (demo, worker, broker, simulate, produce, replay, backfill, backtest, incidents, export, check_config):
+COMMANDS = (demo, worker, web, broker, simulate, produce, replay, backfill, backtest, incidents, export, check_config)
+for command in COMMANDS:
     app.command()(command)
 app.command("explain")(explain_incident)
 app.add_typer(topics, name="topics")

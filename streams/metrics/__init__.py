@@ -8,6 +8,7 @@ from streams.metrics.families import Family
 from streams.metrics.notify import NotifyMetrics
 from streams.metrics.parent import ParentMetrics, merge
 from streams.metrics.stage import ProcessMetrics, StageMetrics, WorkerMetrics
+from streams.metrics.web import WebMetrics
 from streams.settings import Settings
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ParentMetrics",
     "ProcessMetrics",
     "StageMetrics",
+    "WebMetrics",
     "WorkerMetrics",
     "catalogue",
     "merge",
@@ -38,6 +40,7 @@ def catalogue() -> list[Family]:
         DetectMetrics(CollectorRegistry(), settings).families,
         NotifyMetrics(CollectorRegistry(), settings).families,
         ParentMetrics(CollectorRegistry(), ()).families,
+        WebMetrics(CollectorRegistry()).families,
         ProcessMetrics(CollectorRegistry(), "count").families,
     ]
     return [family for families in made for family in families.described]

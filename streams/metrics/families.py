@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 # else each counter has a second series, with a time that nothing here asks for
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library does not type it
 
-#: Where a metric is found: in each stage, in one of them, or in the parent of all three.
-Place = Literal["every", "count", "detect", "notify", "parent"]
+#: Where a metric is found: in each stage, in one of them, in the parent of all three, or in `tocsin web`.
+Place = Literal["every", "count", "detect", "notify", "parent", "web"]
 Type = Literal["counter", "gauge", "histogram"]
 
 

@@ -323,6 +323,8 @@ class DetectStage:
             "incidents": self._topics.incidents,
             "outages": self._topics.outages,
             "levels": self._topics.levels,
+            "levels.15m": self._topics.levels_15m,
+            "series": self._topics.series,
         }
         for judgement in judgements:
             for fact in judgement.facts:
@@ -336,5 +338,5 @@ def _headers(fact: Fact, topic: str) -> Headers:
             return headers(decode(fact.value, Incident), topic)
         case "outages":
             return headers(decode(fact.value, Outage), topic)
-        case "levels":
+        case "levels" | "levels.15m" | "series":
             return []  # too many, and nobody's event

@@ -30,6 +30,7 @@ from streams.settings import Count, Kafka, Settings
 from streams.tail import Record, tail
 from streams.topicrecords import append_times
 from streams.topics import Cluster, Topics, layout
+from streams.web.reader import look
 from streams.worker import STAGES
 from tests.support.processes import Process, processes
 from tests.support.reports import record, report
@@ -257,9 +258,21 @@ def send_back(settings: Settings, topics: Topics) -> None:
         intake.send_back([Returned(record(0, report()), [], b"letter", 0)])
 
 
+def watch(settings: Settings, topics: Topics) -> None:
+    look(settings)
+    for topic in (topics.incidents, topics.outages, topics.levels, topics.levels_15m, topics.series):
+        asyncio.run(_all(settings, topic))
+
+
 @pytest.mark.parametrize(
     ("role", "command"),
-    [(Role.PRODUCE, produce), (Role.BACKFILL, backfill), (Role.READ, read), (Role.REDRIVE, send_back)],
+    [
+        (Role.PRODUCE, produce),
+        (Role.BACKFILL, backfill),
+        (Role.READ, read),
+        (Role.REDRIVE, send_back),
+        (Role.WEB, watch),
+    ],
 )
 def test_a_command_ends_with_the_line_that_names_it(
     deployment: Deployment, role: Role, command: Callable[[Settings, Topics], None]

@@ -50,6 +50,10 @@ clear_below = 90
 """
 
 
+#: The topics that charts are made from.
+ARCHIVE = ("levels.15m", "series")
+
+
 @pytest.fixture(scope="module")
 def log() -> list[LogRecord]:
     return eventful_log(seed=7, minutes=90, bin_s=10, partitions=4, per_second=22)
@@ -65,10 +69,24 @@ def deployment(broker: EmbeddedBroker, folder: Path, prefix: str) -> tuple[Path,
 
 
 def truth(settings: Settings, log: list[LogRecord]) -> tuple[dict[tuple[str, bytes], bytes], dict[str, int]]:
-    """Return the incident log of a replay, and the last bin of each service."""
+    """Return the incident log of a replay with what charts are made of, and the last bin of each service."""
     judgements = list(Replay(settings).run(log))
     levels = [decode(fact.value, Levels) for each in judgements for fact in each.facts if fact.topic == "levels"]
-    return distinct(judgements), {level.service: level.bin_ms for level in levels}
+    archive: dict[tuple[str, bytes], bytes] = {
+        (fact.topic, fact.key): fact.value for each in judgements for fact in each.facts if fact.topic in ARCHIVE
+    }
+    return {**distinct(judgements), **archive}, {level.service: level.bin_ms for level in levels}
+
+
+def archived(settings: Settings) -> dict[tuple[str, bytes], set[bytes]]:
+    """Return all values that were stated under each key of the quarters and series."""
+    found: dict[tuple[str, bytes], set[bytes]] = {}
+    for name in ARCHIVE:
+        for key, value in read_topic(settings, f"{settings.kafka.prefix}.{name}"):
+            assert key is not None
+            assert value is not None
+            found.setdefault((name, key), set()).add(value)
+    return found
 
 
 def judged(settings: Settings) -> dict[str, int]:
@@ -101,7 +119,7 @@ def dead_letters(settings: Settings) -> Counter[bytes | None]:
 
 
 def assert_same(settings: Settings, expected: dict[tuple[str, bytes], bytes]) -> None:
-    stated = incident_log(settings)
+    stated = {**incident_log(settings), **archived(settings)}
     contradicted = {key: values for key, values in stated.items() if len(values) > 1}
     assert not contradicted
     assert {key: values.pop() for key, values in stated.items()} == expected

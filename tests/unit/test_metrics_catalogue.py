@@ -40,4 +40,15 @@ def test_no_metric_has_a_label_that_an_attacker_could_grow_without_end() -> None
         "tocsin_state",
     }
     others = {label for family in OWN if family.name not in by_name for label in family.labels}
-    assert others == {"stage", "version", "partition", "topic", "reason", "source", "transition", "kind"}
+    assert others == {
+        "stage",
+        "version",
+        "partition",
+        "topic",
+        "reason",
+        "source",
+        "transition",
+        "kind",
+        "route",
+        "code",
+    }
