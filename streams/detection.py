@@ -25,7 +25,7 @@ from streams.levels import levels
 from streams.outages import Ledger
 from streams.partitions import murmur2
 from streams.sensor import Sensing, Sensor
-from streams.settings import Detect, Settings
+from streams.settings import LEAST_BINS, Detect, Settings
 from streams.snapshots import REGIONS_PER_PART, DetectionChangedError, Packed, Snapshot, complete, pack
 
 FactTopic = Literal["incidents", "outages", "levels"]
@@ -56,7 +56,7 @@ def new_detector(settings: Detect, bin_ms: int) -> Detector:
     """Return the detector that the settings ask for, without keys."""
     match settings.detector:
         case "nbsr":
-            return NBSR(bin_ms, settings.mean_bins_between_false_alarms(bin_ms))
+            return NBSR(bin_ms, LEAST_BINS)  # the budget comes on top: another one keeps what has been learnt
         case "limit":
             return Limit(bin_ms, **settings.limit.model_dump())
         case "ears":
@@ -262,11 +262,12 @@ class Detection:
         return verdict
 
     def _rises(self) -> NDArray[np.float64]:
-        """Return what a raise of each key takes on top of the threshold, shape (K,)."""
-        rises = {service: budget.rise for service, budget in self._budgets.items() if budget.rise}
+        """Return what a raise of each key takes on top of the detector's own threshold, shape (K,)."""
+        budgeted = math.log(self._mean_bins / LEAST_BINS)
+        rises = {service: budgeted + budget.rise for service, budget in self._budgets.items() if budget.rise}
         if not rises:
-            return np.zeros(len(self._table))
-        return np.fromiter((rises.get(key.service, 0.0) for key in self._table.keys), np.float64, len(self._table))
+            return np.full(len(self._table), budgeted)
+        return np.fromiter((rises.get(key.service, budgeted) for key in self._table.keys), np.float64, len(self._table))
 
     def _publish(
         self,
@@ -311,9 +312,10 @@ class Detection:
             if outage is not None:
                 begun |= {service} if outage.sequence == 1 else set()
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
+        ongoing = {table.keys[row].service for row in np.flatnonzero(table.is_open).tolist()}
         for service, budget in self._budgets.items():
             keys = table.regions[service] + ((service, WHOLE_SERVICE) in table.rows)
-            budget.step(bin_.bin_ms, at_ms, keys, self._mean_bins, raised=service in begun)
+            budget.step(bin_.bin_ms, at_ms, keys, self._mean_bins, raised=service in begun, ongoing=service in ongoing)
         for each in levels(table, bin_.bin_ms, sensing, verdict, counts, windows):
             result.facts.append(Fact("levels", each.service, each.service.encode(), encode(each)))
 
