@@ -25,19 +25,28 @@ class Budget(msgspec.Struct):
     """What is known of the raises of one service as of its last judged bin.
 
     Every raise counts as a false one, for nobody can confirm any yet. A raise is an outage that begins: its
-    further incidents confirm its first one, and an outage in a hundred regions must not make the service deaf. The same
-    raises give the same state, and the same bytes when it is encoded.
+    further incidents confirm its first one, and an outage in a hundred regions must not make the service deaf. It
+    counts once the outage is over, else the other regions of the same outage would be seen late. The same raises give
+    the same state, and the same bytes when it is encoded.
 
-    `rise` is in nats; `begun_ms` is the start of the first bin that could raise, `raised_ms` the ends of those bins of
-    the last 30 days that did.
+    `rise` is in nats, `pending` what the outage that goes on will add to it; `begun_ms` is the start of the first bin
+    that could raise, `raised_ms` the ends of those bins of the last 30 days that did.
     """
 
     rise: float = 0.0
+    pending: float = 0.0
     begun_ms: int | None = None
     raised_ms: list[int] = []
 
     def step(
-        self, bin_ms: int, bin_end_ms: int, keys: int, mean_bins_between_false_alarms: float, *, raised: bool
+        self,
+        bin_ms: int,
+        bin_end_ms: int,
+        keys: int,
+        mean_bins_between_false_alarms: float,
+        *,
+        raised: bool,
+        ongoing: bool,
     ) -> None:
         """Take in a bin.
 
@@ -51,6 +60,8 @@ class Budget(msgspec.Struct):
             What the budget leaves to one key.
         raised
             Whether an outage began in this bin.
+        ongoing
+            Whether an incident is open after it.
 
         Notes
         -----
@@ -62,9 +73,12 @@ class Budget(msgspec.Struct):
             self.begun_ms = bin_ms
         self.rise = max(0.0, self.rise - RISE_PER_RAISE * keys / mean_bins_between_false_alarms)
         if raised:
-            most = max(0.0, MAX_THRESHOLD - math.log(mean_bins_between_false_alarms))
-            self.rise = min(self.rise + RISE_PER_RAISE, most)
+            self.pending += RISE_PER_RAISE
             self.raised_ms.append(bin_end_ms)
+        if not ongoing:
+            most = max(0.0, MAX_THRESHOLD - math.log(mean_bins_between_false_alarms))
+            self.rise = min(self.rise + self.pending, most)
+            self.pending = 0.0
         if self.raised_ms and self.raised_ms[0] <= bin_end_ms - MEMORY_MS:
             self.raised_ms = [each for each in self.raised_ms if each > bin_end_ms - MEMORY_MS]
 

@@ -26,7 +26,7 @@ from streams.levels import levels
 from streams.outages import Ledger
 from streams.partitions import murmur2
 from streams.sensor import Sensing, Sensor
-from streams.settings import Detect, Settings
+from streams.settings import LEAST_BINS, Detect, Settings
 from streams.snapshots import REGIONS_PER_PART, DetectionChangedError, Packed, Snapshot, complete, pack
 
 FactTopic = Literal["incidents", "outages", "levels", "levels.15m", "series"]
@@ -57,7 +57,7 @@ def new_detector(settings: Detect, bin_ms: int) -> Detector:
     """Return the detector that the settings ask for, without keys."""
     match settings.detector:
         case "nbsr":
-            return NBSR(bin_ms, settings.mean_bins_between_false_alarms(bin_ms))
+            return NBSR(bin_ms, LEAST_BINS)  # the budget comes on top: another one keeps what has been learnt
         case "limit":
             return Limit(bin_ms, **settings.limit.model_dump())
         case "ears":
@@ -261,18 +261,20 @@ class Detection:
             np.full(k, sensing.observed),
             self._table.is_open,
             self._table.local_offsets_s(bin_.bin_ms),
-            covered=np.full(k, sensing.covered),
+            # silence where reports are expected is no level: it must not pull the baseline down
+            covered=np.full(k, sensing.covered and not sensing.silent),
             threshold_rise=self._rises(),
         )
         self._sensor.expected = float(verdict.expected[self._table.rows[SENSOR, SENSOR]])
         return verdict
 
     def _rises(self) -> NDArray[np.float64]:
-        """Return what a raise of each key takes on top of the threshold, shape (K,)."""
-        rises = {service: budget.rise for service, budget in self._budgets.items() if budget.rise}
+        """Return what a raise of each key takes on top of the detector's own threshold, shape (K,)."""
+        budgeted = math.log(self._mean_bins / LEAST_BINS)
+        rises = {service: budgeted + budget.rise for service, budget in self._budgets.items() if budget.rise}
         if not rises:
-            return np.zeros(len(self._table))
-        return np.fromiter((rises.get(key.service, 0.0) for key in self._table.keys), np.float64, len(self._table))
+            return np.full(len(self._table), budgeted)
+        return np.fromiter((rises.get(key.service, budgeted) for key in self._table.keys), np.float64, len(self._table))
 
     def _publish(
         self,
@@ -318,9 +320,10 @@ class Detection:
                 begun |= {service} if outage.sequence == 1 else set()
                 result.facts.append(Fact("outages", service, f"{outage.id}/{outage.sequence}".encode(), encode(outage)))
                 self._archive.follow(outage, table)
+        ongoing = {table.keys[row].service for row in np.flatnonzero(table.is_open).tolist()}
         for service, budget in self._budgets.items():
             keys = table.regions[service] + ((service, WHOLE_SERVICE) in table.rows)
-            budget.step(bin_.bin_ms, at_ms, keys, self._mean_bins, raised=service in begun)
+            budget.step(bin_.bin_ms, at_ms, keys, self._mean_bins, raised=service in begun, ongoing=service in ongoing)
         stated = list(levels(table, bin_.bin_ms, sensing, verdict, counts, windows))
         table.record(bin_.bin_ms, counts, windows, stated)
         for each in stated:

@@ -268,8 +268,8 @@ class Policy(Section):
         return exact[0], exact[1], len(self.service) + len(self.region)
 
 
-#: With fewer bins between two false alarms a threshold means nothing.
-_LEAST_BINS = 60
+#: With fewer bins between two false alarms of a key a threshold means nothing.
+LEAST_BINS = 60
 RegionCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
 
@@ -335,10 +335,10 @@ class Settings(BaseSettings):
     @classmethod
     def _leaves_time_between_false_alarms(cls, detect: Detect, info: ValidationInfo) -> Detect:
         count = info.data.get("count")  # absent when it is wrong itself
-        if count is not None and detect.mean_bins_between_false_alarms(count.bin_ms) < _LEAST_BINS:
+        if count is not None and detect.mean_bins_between_false_alarms(count.bin_ms) < LEAST_BINS:
             raise ValueError(
                 f"false_alarms_per_30_days = {detect.false_alarms_per_30_days:g} for fleet_keys = {detect.fleet_keys} "
-                f"leaves each key fewer than {_LEAST_BINS} bins between two false alarms: ask for fewer"
+                f"leaves each key fewer than {LEAST_BINS} bins between two false alarms: ask for fewer"
             )
         return detect
 

@@ -18,8 +18,8 @@ _PRIOR_PHI, _PRIOR_REPORTS = 2.0, 20.0
 _LEAST_PHI = 1.05
 #: Slow noise is believed where it exceeds this many standard errors.
 _ERRORS = 2.0
-#: More than this is no noise: a standard deviation of 0.7.
-_MOST_PSI = 0.5
+#: More than this is no noise: a standard deviation of 0.4.
+_MOST_PSI = 0.16
 #: How much of the doubt about the mean an hour shows: its quarters err by themselves.
 _DOUBT_SHARE = 0.3
 
@@ -115,7 +115,8 @@ class SlowNoise:
             half = ended[2.0 * hour_sums[ended, 2] >= self._hour_bins]
             reports, mean = hour_sums[half, 0].astype(np.float64), hour_sums[half, 1].astype(np.float64)
             spread = phi[half] * mean
-            deviation = reports - mean
+            # an hour that nobody has called an incident may be one: it must not pass for noise of any size
+            deviation = np.minimum(np.abs(reports - mean), mean + 3.0 * np.sqrt(spread))
             known = spread + _DOUBT_SHARE * doubt[half] * mean * mean
             sums[half, 0] = sums[half, 0] * self._decay + (deviation * deviation - known)
             sums[half, 1] = sums[half, 1] * self._decay + mean * mean

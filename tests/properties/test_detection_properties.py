@@ -52,6 +52,7 @@ def deployment(**detect: Any) -> Settings:
                 {"min_open_minutes": 0},
                 {"service": "alpha", "raise_above": 60, "clear_below": 45, "clear_windows": 1},
                 {"service": "alpha", "region": "R3", "enabled": False},
+                {"service": "gamma", "raise_above": 60},
             ],
         }
     )
@@ -60,6 +61,7 @@ def deployment(**detect: Any) -> Settings:
 DEPLOYMENTS = {
     "limit": deployment(detector="limit", limit={"above": 20}, born_reports=3, merge_gap_minutes=300),
     "ratio": deployment(detector="ratio", ratio={"above": 2, "min_excess": 2}, merge_gap_minutes=0),
+    "nbsr": deployment(detector="nbsr", fleet_keys=1, false_alarms_per_30_days=5, merge_gap_minutes=0),
 }
 
 
@@ -102,12 +104,12 @@ def history(seed: int) -> list[Bin]:
 
 
 def baselines(policy: Settings) -> list[BaselineRecord]:
-    """Return what `tocsin backfill` would write of the 30 bins before a history."""
+    """Return what `tocsin backfill` would write of the 60 bins before a history."""
     rng = np.random.default_rng(7)
     usual = dict.fromkeys(KEYS[:6], 8)
     past = [
         (START_MS + index * HOUR_MS, {name: int(rng.poisson(level)) for name, level in usual.items()})
-        for index in range(-30, 0)
+        for index in range(-60, 0)
     ]
     return [(packed.key, packed.value) for packed in backfill(policy, past)[0]]
 
@@ -267,7 +269,7 @@ class Lives:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    detector=st.sampled_from(["limit", "ratio"]),
+    detector=st.sampled_from(["limit", "ratio", "nbsr"]),
     world=st.integers(0, 2**32),
     backfilled=st.booleans(),
     fate=st.integers(0, 2**32),
@@ -321,7 +323,7 @@ def test_changed_settings_hold_from_one_bin_on_however_often_it_is_judged(
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(["limit", "ratio"]), st.integers(0, 2**32))
+@given(st.sampled_from(["limit", "ratio", "nbsr"]), st.integers(0, 2**32))
 def test_a_commit_leaves_no_more_snapshots_than_a_restart_from_its_floor_may_need(detector: str, world: int) -> None:
     policy = DEPLOYMENTS[detector]
     running, book = Detection(policy, {}), SnapshotBook(HOUR_MS)
@@ -346,8 +348,8 @@ def test_histories_hold_all_that_can_happen() -> None:
     rules: Counter[str] = Counter()
     states: Counter[str] = Counter()
     happened: Counter[str] = Counter()
-    for seed in range(40):
-        policy = DEPLOYMENTS["ratio" if seed % 2 else "limit"]
+    for seed in range(60):
+        policy = DEPLOYMENTS[("limit", "ratio", "nbsr")[seed % 3]]
         bins = history(seed)
         stated, judgements = undisturbed(policy, bins, baselines(policy))
         for (topic, *_), value in stated.facts.items():
@@ -367,8 +369,9 @@ def test_histories_hold_all_that_can_happen() -> None:
         happened["restarts"] += lives.lives - 1
         happened["tombstones"] += sum(value is None for _, value in lives.records)
     assert transitions.keys() == {"opened", "grew", "held", "resumed", "cleared", "unknown"}
-    assert rules.keys() == {
-        *("raise", "grow", "silent", "incomplete", "complete", "clear_below", "clear_level", "sensor-lost", "gap"),
+    assert rules.keys() - {"rebaselined"} == {  # which takes a day, and is rare in so short a history
+        *("raise", "grow", "silent", "incomplete", "complete", "sensor-lost", "gap"),
+        *("clear_below", "clear_level", "clear_learning", "clear_score"),
     }
     assert states.keys() == {"learning", "normal", "open", "held", "unobserved", "sensor-lost"}
     assert min(transitions.values()) >= 10, transitions

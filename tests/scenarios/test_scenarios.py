@@ -93,11 +93,13 @@ def test_x_grows_with_each_doubling() -> None:
 
 
 def test_x_is_one_outage_with_one_incident_in_each_region() -> None:
-    assert sorted(incident.region for incident in run(X).opened) == ["AU", "CA", "DE", "ES", "FR", "GB", "IN", "US"]
+    assert sorted(incident.region for incident in run(X).opened) == [
+        *("AU", "CA", "DE", "ES", "FR", "GB", "IN", "US", "_all"),
+    ]
     (outage,) = run(X).last_outages
     assert outage.state == "cleared"
     assert {region.region: len(region.incidents) for region in outage.regions} == dict.fromkeys(
-        ["US", "GB", "DE", "IN", "CA", "FR", "ES", "AU"], 1
+        ["US", "GB", "DE", "IN", "CA", "FR", "ES", "AU", "_all"], 1
     )
 
 

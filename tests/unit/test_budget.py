@@ -13,8 +13,9 @@ from streams.events import DAY_MS, MINUTE_MS
 MEAN_BINS = 43_200.0
 
 
-def step(budget: Budget, minute: int, *, raised: bool = False, keys: int = 1) -> None:
-    budget.step(minute * MINUTE_MS, (minute + 1) * MINUTE_MS, keys, MEAN_BINS, raised=raised)
+def step(budget: Budget, minute: int, *, raised: bool = False, ongoing: bool = False, keys: int = 1) -> None:
+    bin_ms = minute * MINUTE_MS
+    budget.step(bin_ms, bin_ms + MINUTE_MS, keys, MEAN_BINS, raised=raised, ongoing=ongoing)
 
 
 def test_a_raise_lifts_the_threshold_and_the_mean_time_between_false_alarms_lowers_it_again() -> None:
@@ -24,6 +25,15 @@ def test_a_raise_lifts_the_threshold_and_the_mean_time_between_false_alarms_lowe
     for minute in range(1, int(MEAN_BINS) + 1):
         step(budget, minute)
     assert budget.rise == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_raise_counts_once_its_outage_is_over_so_that_its_other_regions_are_not_seen_late() -> None:
+    budget = Budget()
+    step(budget, 0, raised=True, ongoing=True)
+    step(budget, 1, ongoing=True)
+    assert (budget.rise, budget.pending) == (0.0, 2.0)
+    step(budget, 2)
+    assert (budget.rise, budget.pending) == (2.0, 0.0)
 
 
 def test_the_threshold_sinks_for_each_key_of_the_service() -> None:
@@ -39,16 +49,16 @@ def test_however_often_it_raises_the_threshold_ends_at_60_nats() -> None:
     assert budget.rise == MAX_THRESHOLD - math.log(MEAN_BINS)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 500)), max_size=60), st.integers(0, 60))
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 500)), max_size=60), st.integers(0, 60))
 def test_the_rise_stays_in_bounds_and_a_snapshot_at_any_bin_goes_on_with_the_same_bytes(
-    bins: list[tuple[bool, int]], at: int
+    bins: list[tuple[bool, bool, int]], at: int
 ) -> None:
     running, restored = Budget(), Budget()
-    for minute, (raised, keys) in enumerate(bins):
+    for minute, (raised, ongoing, keys) in enumerate(bins):
         if minute == at:
             restored = msgspec.msgpack.decode(msgspec.msgpack.encode(restored), type=Budget)
         for budget in (running, restored):
-            step(budget, minute, raised=raised, keys=keys)
+            step(budget, minute, raised=raised, ongoing=ongoing, keys=keys)
         assert 0.0 <= running.rise <= MAX_THRESHOLD - math.log(MEAN_BINS)
         assert msgspec.msgpack.encode(restored) == msgspec.msgpack.encode(running)
 

@@ -1,5 +1,6 @@
 """Given these snapshots, detection goes on as if nothing had happened, or says why it does not."""
 
+import math
 from typing import Any
 
 import pytest
@@ -178,3 +179,17 @@ def test_a_backfilled_service_is_no_longer_learning() -> None:
     detection = Detection(LEARNING, complete((each.key, each.value) for each in packed))
     level = levels(detection.judge(bin_of(0, {US: 8}, bin_ms=HOUR_MS)))[US]
     assert (level.state, level.expected, level.window) == ("normal", 8, 24)
+
+
+def test_another_budget_keeps_what_has_been_learnt_and_moves_the_threshold() -> None:
+    before = deployment(3600, detector="nbsr", snapshot_every_bins=1, unknown_after_minutes=180)
+    detection = Detection(before, {})
+    judge(detection, of_us([8] * 50, bin_ms=HOUR_MS))
+    usual = levels(detection.judge(bin_of(50, {US: 8}, bin_ms=HOUR_MS)))[US]
+    frugal = detection.under(
+        deployment(3600, detector="nbsr", snapshot_every_bins=1, unknown_after_minutes=180, fleet_keys=1000)
+    )
+    level = levels(frugal.judge(bin_of(51, {US: 8}, bin_ms=HOUR_MS)))[US]
+    assert (usual.state, level.state) == ("normal", "normal")
+    assert usual.expected == pytest.approx(level.expected, rel=0.01)
+    assert (level.score_threshold or 0) - (usual.score_threshold or 0) == pytest.approx(math.log(10), abs=0.01)

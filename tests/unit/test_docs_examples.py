@@ -83,12 +83,12 @@ def test_keys_and_variables_of_settings_are_called_so(document: Document) -> Non
     tables = {path.partition(".")[0].removesuffix("[]") for path in KEYS if "." in path}
     named = {
         re.sub(r"\[\d*\]", "[]", word)
-        for word in re.findall(r"(?<![\w./-])[a-z]+(?:\[\d*\])?(?:\.[A-Za-z_*]+)+(?![\w/-])", "\n".join(document.spans))
+        for word in re.findall(r"(?<![\w./-])[a-z]+(?:\[\d*\])?(?:\.[A-Za-z0-9_*]+)+(?![\w/-])", "\n".join(document.spans))
         if re.split(r"[.\[]", word)[0] in tables and not re.search(r"\.(py|md|toml|json|ya?ml|count|jsonl)$", word)
     }
     known = {re.sub(r"regions\.\w+", "regions.*", word) for word in named}
     assert {word for word in known if not any(path == word or path.startswith(f"{word}.") for path in KEYS)} == set()
-    variables = set(re.findall(r"\bTOCSIN_[A-Z_]+__[A-Z_]+", document.text))
+    variables = set(re.findall(r"\bTOCSIN_[A-Z_]+__[A-Z0-9_]+", document.text))
     assert variables - {key.variable.replace("*", "CODE") for key in KEYS.values() if key.variable} == set()
 
 

@@ -61,9 +61,9 @@ def learnt(mean: Callable[[int], float] = flat, bins: int = LEARNT) -> NBSR:
     return copy.deepcopy(_learnt(mean, bins))
 
 
-def expected(detector: NBSR, number: int, **how: int) -> float:
+def expected(detector: NBSR, number: int, offset_s: int = 0) -> float:
     """Return what a detector expects of a bin; it is left as it was."""
-    return float(step(copy.deepcopy(detector), number, 0.0, observed=False, **how).expected[0])
+    return float(step(copy.deepcopy(detector), number, 0.0, observed=False, offset_s=offset_s).expected[0])
 
 
 def followed(detector: NBSR, first: int, counts: Iterable[float]) -> list[Verdict]:
@@ -202,12 +202,12 @@ def test_the_score_can_be_recomputed_from_what_is_published() -> None:
         verdict = step(detector, LEARNT + place, count)
         figures = {name: value[:1] for name, value in verdict.figures.items()}
         size = figures["null_mean"] / (figures["dispersion"] - 1)
-        after = []
+        after = np.zeros(1)
         for jump in JUMPS:
             ratio = log_likelihood_ratio(np.array([count]), size, jump * size, np.log(figures["dispersion"]))
             most = SPIKE_CAP * verdict.score_threshold[:1]
-            after.append((1 + figures[f"evidence_x{jump:g}"]) * np.exp(np.minimum(ratio, most)))
-        assert verdict.score[0] == pytest.approx(math.log1p(sum(after)[0] / len(JUMPS)))
+            after += (1 + figures[f"evidence_x{jump:g}"]) * np.exp(np.minimum(ratio, most))
+        assert verdict.score[0] == pytest.approx(math.log1p(after[0] / len(JUMPS)))
 
 
 # The end
