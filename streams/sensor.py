@@ -24,10 +24,10 @@ SILENT_FROM_REPORTS = 1.0
 class Sensing(msgspec.Struct, frozen=True):
     """What one bin can be used for.
 
-    `observed` says that its counts mean anything, `covered` that every source covers it, `teaches` that it is a level at
-    all: covered, and no longer silence where reports are expected.
-    `silent` and `lost` grade the lack of reports; `loss` is set once it has lasted too long. `whole_bins` is the number
-    of bins in a row, up to this one, whose counts hold all reports: covered, and neither silent nor lost.
+    `observed` says that its counts mean anything, `covered` that every source covers it, `teaches` that it is a level
+    at all: covered, and no longer silence where reports are expected. `silent` and `lost` grade the lack of reports;
+    `loss` is set once it has lasted too long. `whole_bins` is the number of bins in a row, up to this one, whose counts
+    hold all reports: covered, and neither silent nor lost.
     """
 
     observed: bool
