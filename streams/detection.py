@@ -261,8 +261,7 @@ class Detection:
             np.full(k, sensing.observed),
             self._table.is_open,
             self._table.local_offsets_s(bin_.bin_ms),
-            # silence where reports are expected is no level: it must not pull the baseline down
-            covered=np.full(k, sensing.covered and not sensing.silent),
+            covered=np.full(k, sensing.teaches),
             threshold_rise=self._rises(),
         )
         self._sensor.expected = float(verdict.expected[self._table.rows[SENSOR, SENSOR]])

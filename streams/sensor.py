@@ -15,6 +15,8 @@ from streams.incidents import Loss
 
 #: The sensor is lost once none came where its baseline expects this many: a Poisson count is 0 with e^-20 then.
 LOST_AFTER_REPORTS = 20.0
+#: A silence teaches nothing once this many were expected in it: a Poisson count is 0 with e^-5 then.
+UNTAUGHT_FROM_REPORTS = 5.0
 #: A bin without any report is silent, and clears nothing, where at least this many were expected.
 SILENT_FROM_REPORTS = 1.0
 
@@ -22,13 +24,15 @@ SILENT_FROM_REPORTS = 1.0
 class Sensing(msgspec.Struct, frozen=True):
     """What one bin can be used for.
 
-    `observed` says that its counts mean anything, `covered` that every source covers it: only then it may teach.
-    `silent` and `lost` grade the lack of reports; `loss` is set once it has lasted too long. `whole_bins` is the number
-    of bins in a row, up to this one, whose counts hold all reports: covered, and neither silent nor lost.
+    `observed` says that its counts mean anything, `covered` that every source covers it, `teaches` that it is a level
+    at all: covered, and no longer silence where reports are expected. `silent` and `lost` grade the lack of reports;
+    `loss` is set once it has lasted too long. `whole_bins` is the number of bins in a row, up to this one, whose counts
+    hold all reports: covered, and neither silent nor lost.
     """
 
     observed: bool
     covered: bool
+    teaches: bool
     silent: bool
     lost: bool
     loss: Loss | None
@@ -81,5 +85,11 @@ class Sensor(msgspec.Struct):
         whole_before = 0 if skipped_bins else self.whole_bins
         self.whole_bins = whole_before + 1 if covered and not silent and not lost else 0
         return Sensing(
-            observed=observed, covered=covered, silent=silent, lost=lost, loss=loss, whole_bins=self.whole_bins
+            observed=observed,
+            covered=covered,
+            teaches=covered and self.missed < UNTAUGHT_FROM_REPORTS,
+            silent=silent,
+            lost=lost,
+            loss=loss,
+            whole_bins=self.whole_bins,
         )

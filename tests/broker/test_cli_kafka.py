@@ -223,7 +223,7 @@ def test_the_demo_shows_the_outage_of_x_and_deletes_its_topics_on_a_cluster_of_t
     assert running.process.wait() == 0, "\n".join(lines)
     assert "Number of reports   25,800 in 15 min (United States)" in lines
     assert "Most affected       United States, United Kingdom, Germany" in lines
-    assert "Time to restore     4 h 7 min (12:02 to 16:09 UTC)" in lines
+    assert "Time to restore     4 h 8 min (12:01 to 16:09 UTC)" in lines
     with KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers) as admin:
         assert not [name for name in admin.list_topics() if name.startswith("tocsin-demo")]
     assert os.listdir(tmp_path) == ["temporary"]

@@ -72,7 +72,7 @@ def test_the_table_of_x_has_the_numbers_that_newsrooms_printed(replayed_x: list[
     table = [line.strip() for line in replayed_x[replayed_x.index("Outage of x, 24 May 2025: over") :]]
     assert "Number of reports   25,800 in 15 min (United States)" in table
     assert "Most affected       United States, United Kingdom, Germany" in table
-    assert "Time to restore     4 h 7 min (12:02 to 16:09 UTC)" in table
+    assert "Time to restore     4 h 8 min (12:01 to 16:09 UTC)" in table
     assert "Peak to clear       3 h 18 min" in table
     assert "Kinds               app 69%, website 23%, server-connection 8%" in table
     regions = table[table.index(next(line for line in table if line.startswith("Region"))) + 2 :]

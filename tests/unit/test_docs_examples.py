@@ -83,7 +83,8 @@ def test_keys_and_variables_of_settings_are_called_so(document: Document) -> Non
     tables = {path.partition(".")[0].removesuffix("[]") for path in KEYS if "." in path}
     named = {
         re.sub(r"\[\d*\]", "[]", word)
-        for word in re.findall(r"(?<![\w./-])[a-z]+(?:\[\d*\])?(?:\.[A-Za-z0-9_*]+)+(?![\w/-])", "\n".join(document.spans))
+        for span in document.spans
+        for word in re.findall(r"(?<![\w./-])[a-z]+(?:\[\d*\])?(?:\.[A-Za-z0-9_*]+)+(?![\w/-])", span)
         if re.split(r"[.\[]", word)[0] in tables and not re.search(r"\.(py|md|toml|json|ya?ml|count|jsonl)$", word)
     }
     known = {re.sub(r"regions\.\w+", "regions.*", word) for word in named}

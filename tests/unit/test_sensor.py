@@ -23,7 +23,7 @@ def expecting(reports: float) -> Sensor:
 
 def test_a_bin_with_reports_that_every_source_covers_can_be_used_for_all() -> None:
     assert hear(expecting(100.0), 90) == Sensing(
-        observed=True, covered=True, silent=False, lost=False, loss=None, whole_bins=16
+        observed=True, covered=True, teaches=True, silent=False, lost=False, loss=None, whole_bins=16
     )
 
 
@@ -48,6 +48,12 @@ def test_a_bin_without_reports_is_silent_where_one_was_expected(expected: float,
     assert sensing.whole_bins == (0 if silent else 16)
 
 
+def test_a_silence_teaches_until_five_reports_were_expected_in_it() -> None:
+    sensor = expecting(2.0)
+    assert [hear(sensor, arrived).teaches for arrived in (0, 0, 0, 0, 1, 0)] == [True, True, False, False, True, True]
+    assert not hear(expecting(100.0), 90, covered=3).teaches
+
+
 def test_the_sensor_is_lost_where_20_reports_were_expected_and_none_came() -> None:
     sensing = hear(expecting(20.0), 0)
     assert (sensing.observed, sensing.lost, sensing.whole_bins) == (False, True, 0)
@@ -64,7 +70,7 @@ def test_without_a_baseline_silence_says_nothing() -> None:
     sensor = expecting(math.nan)
     for _ in range(30):
         assert hear(sensor, 0) == Sensing(
-            observed=True, covered=True, silent=False, lost=False, loss=None, whole_bins=sensor.whole_bins
+            observed=True, covered=True, teaches=True, silent=False, lost=False, loss=None, whole_bins=sensor.whole_bins
         )
 
 
