@@ -58,6 +58,12 @@ class Changes:
         """Return where the read model is."""
         return Place(*self._query.revision())
 
+    def now(self) -> tuple[Place, bytes]:
+        """Return where the read model is, and the event that says so."""
+        with self._query.database.reading() as db:
+            here = Place(meta(db, "name"), int(meta(db, "revision")))
+            return here, self._revision(here, newest_ms(db))
+
     def since(self, since: Place, service: str | None = None) -> tuple[Place, bytes]:
         """Return where the read model is, and the events from there to here; nothing if nothing has changed.
 

@@ -147,9 +147,9 @@ class Hub:
         try:
             yield b"retry: 2000\n\n" + _said(await asyncio.to_thread(self._status))
             # it has joined, so what changes after this answer waits for it; some of it may come twice
-            here = await asyncio.to_thread(self._changes.here)
-            place, missed = await asyncio.to_thread(self._changes.since, since or here, service)
-            yield missed or event("revision", b'{"revision":%d,"judged_ms":%b}' % (place.revision, b"null"), str(place))
+            _, now = await asyncio.to_thread(self._changes.now)
+            missed = b"" if since is None else (await asyncio.to_thread(self._changes.since, since, service))[1]
+            yield missed or now
             while not client.ended:
                 await client.awake.wait()
                 client.awake.clear()
@@ -174,16 +174,14 @@ class Hub:
         self._metrics.streams.dec()
 
     async def _tell(self) -> None:
-        """Work out what has changed for each service that somebody listens to, and tell it."""
-        told = here = self._told
-        for service in [None, *(each for each in list(self._clients) if each is not None)]:
-            if service not in self._clients and service is not None:
-                continue
-            place, message = await asyncio.to_thread(self._changes.since, told, service)
-            here = place if service is None else here
+        """Tell what has changed since the last time to each service's listeners."""
+        services = [None, *(each for each in list(self._clients) if each is not None)]
+        found = await asyncio.to_thread(lambda: [self._changes.since(self._told, each) for each in services])
+        for service, (_, message) in zip(services, found, strict=True):
             if message:
                 self._offer(service, message)
-        self._told = here
+        # of the first question: later ones may have seen more, which is told once more
+        self._told = found[0][0]
 
     def _offer(self, service: str | None, message: bytes) -> None:
         for client in list(self._clients.get(service, ())):

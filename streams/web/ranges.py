@@ -129,7 +129,7 @@ class Ranges:
         )
 
     def sparklines(self) -> shapes.Sparklines:
-        """Return the last day of all services in quarters of an hour."""
+        """Return the last day of all services in quarters of an hour; without those that have none in it."""
         with self._query.database.reading() as db:
             newest = newest_ms(db)
             if newest is None:
@@ -140,22 +140,21 @@ class Ranges:
             made_of = meta(db, "name"), meta(db, "quarters"), end_ms
             if self._sparklines[0] == made_of:
                 return self._sparklines[1]
-            services = [
-                name
-                for (name,) in db.execute(
-                    "SELECT service FROM services WHERE bin_ms > ? ORDER BY service", (newest - BINS_KEPT_MS,)
-                )
-            ]
             points: dict[str, list[tuple[int, int, float | None]]] = defaultdict(list)
-            spread: dict[str, list[float]] = defaultdict(list)
-            for service, at_ms, count, expected, state in db.execute(
-                "SELECT service, start_ms, count, expected, state FROM quarters WHERE start_ms > ? AND start_ms < ?",
-                (newest - QUARTERS_KEPT_MS, end_ms),
+            for service, *point in db.execute(
+                "SELECT service, start_ms, count, expected FROM quarters WHERE start_ms >= ? AND start_ms < ?",
+                (start_ms, end_ms),
             ):
-                if at_ms >= start_ms:
-                    points[service].append((at_ms, count, expected))
-                if state == "normal" and expected:
-                    spread[service].append((count - expected) ** 2 / expected)
+                points[service].append((point[0], point[1], point[2]))
+            # what `_dispersion` makes of the same quarters, but there may be a million of them
+            spread: dict[str, float] = dict(
+                db.execute(
+                    "SELECT service, avg((count - expected) * (count - expected) / expected) FROM quarters"
+                    " WHERE start_ms > ? AND start_ms < ? AND state = 'normal' AND expected > 0"
+                    " GROUP BY service HAVING count(*) >= ?",
+                    (newest - QUARTERS_KEPT_MS, end_ms, _LEAST_QUARTERS),
+                )
+            )
         made = shapes.Sparklines(
             step_ms=QUARTER_MS,
             start_ms=start_ms,
@@ -168,9 +167,9 @@ class Ranges:
                     usual=rows.column(
                         [each[2] for each in points[name]], start_ms, QUARTER_MS, length, _at(points[name])
                     ),
-                    dispersion=_dispersion(spread[name]),
+                    dispersion=rows.significant(max(1.0, spread[name])) if name in spread else None,
                 )
-                for name in services
+                for name in sorted(points)
             },
         )
         self._sparklines = made_of, made

@@ -23,6 +23,7 @@ CREATE TABLE quarters (
     service TEXT, start_ms INTEGER, count INTEGER NOT NULL, window INTEGER NOT NULL, expected REAL, state TEXT NOT NULL,
     bins INTEGER NOT NULL, regions BLOB NOT NULL, PRIMARY KEY (service, start_ms)
 ) WITHOUT ROWID;
+CREATE INDEX quarters_whole ON quarters (service, start_ms, state, count, expected);
 CREATE TABLE incidents (
     id TEXT PRIMARY KEY, service TEXT NOT NULL, region TEXT NOT NULL, state TEXT NOT NULL, opened_ms INTEGER NOT NULL,
     closed_ms INTEGER, sequence INTEGER NOT NULL, document BLOB NOT NULL

@@ -1,0 +1,109 @@
+"""What is happening, in one sentence; and the words for states, transitions and kinds."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from streams.outages import WHOLE_SERVICE
+from streams.settings import Settings
+from streams.web.pages.languages import Language
+from streams.web.shapes import Service
+
+
+def _(message: str) -> str:
+    """Mark a message for translation where it stands; it is translated where it is said."""
+    return message
+
+
+STATES = {
+    "open": _("Outage"),
+    "held": _("Uncertain"),
+    "learning": _("Learning"),
+    "normal": _("Normal"),
+    "unobserved": _("Not known"),
+    "sensor-lost": _("Sensor lost"),
+}
+OUTAGE_STATES = {"open": _("Going on"), "cleared": _("Over"), "unknown": _("End not known")}
+TRANSITIONS = {
+    "opened": _("Opened"),
+    "grew": _("Grew"),
+    "held": _("Held"),
+    "resumed": _("Resumed"),
+    "cleared": _("Cleared"),
+    "unknown": _("Not known"),
+}
+KINDS = {
+    "": _("none given"),
+    "app": _("App"),
+    "website": _("Website"),
+    "server-connection": _("Server connection"),
+    "login": _("Login"),
+    "other": _("Other"),
+}
+#: What each state means, without figures.
+_PLAIN = {
+    "held": _("Reports may be missing, so this can grow, but not clear"),
+    "learning": _("Learning what is usual; nothing can be said yet"),
+    "normal": _("No more reports than usual"),
+    "unobserved": _("Not known: reports of the last minutes may be missing"),
+    "sensor-lost": _("No reports arrive from anywhere; nothing can be said"),
+}
+
+
+def happening(service: Service, language: Language, settings: Settings) -> Markup:
+    """Return one sentence about a service as it is now.
+
+    Parameters
+    ----------
+    service
+        The service.
+    language
+        Of the sentence.
+    settings
+        The deployment's: names of regions and the length of a window come from them.
+    """
+    if service.state != "open":
+        said = language.say(_PLAIN[service.state])
+        if service.state == "held" and service.worst:
+            said = language.say("%(what)s: %(how)s", what=said, how=_figures(service, language, settings))
+        elif service.state == "normal" and service.learning_regions:
+            said = language.count(
+                "%(what)s; still learning in %(n)s region",
+                "%(what)s; still learning in %(n)s regions",
+                service.learning_regions,
+                what=said,
+            )
+        return language.say("%(sentence)s.", sentence=said)
+    return language.say("%(sentence)s.", sentence=_figures(service, language, settings))
+
+
+def _figures(service: Service, language: Language, settings: Settings) -> Markup:
+    window = language.length(settings.count.window_ms)
+    worst = service.worst[0] if service.worst else None
+    named = [each.region for each in service.worst if each.region != WHOLE_SERVICE]
+    if worst is None or worst.region == WHOLE_SERVICE:
+        reports = service.window if worst is None else worst.window
+        said = language.say("%(reports)s in %(window)s", reports=language.reports(reports), window=window)
+        ratio = service.ratio if worst is None else worst.ratio
+    else:
+        place = language.region_within(worst.region, settings)
+        said = language.say(
+            "%(reports)s in %(window)s in %(place)s",
+            reports=language.reports(worst.window),
+            window=window,
+            place=place,
+        )
+        ratio = worst.ratio
+    if ratio is not None:
+        said = language.say("%(what)s, %(ratio)s", what=said, ratio=language.multiple(ratio))
+    if service.since_ms is not None:
+        said = language.say("%(what)s; since %(time)s", what=said, time=language.time(service.since_ms))
+    if len(named) > 1:
+        places = language.listed(language.region_within(each, settings) for each in named)
+        said = language.say("%(what)s, worst in %(places)s", what=said, places=places)
+    return said
+
+
+def kind_name(kind: str, language: Language) -> str:
+    """Return what people call a kind of reports."""
+    return language.words.gettext(KINDS[kind]) if kind in KINDS else kind.replace("-", " ")
