@@ -11,6 +11,7 @@ import pytest
 PACKAGES = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
+    "chromium": "chromium",
     "curl": "curl",
     "prometheus": "prometheus",
     "promtool": "prometheus",
