@@ -44,8 +44,8 @@ def test_a_program_prints_each_transition_once(broker: EmbeddedBroker, tmp_path:
     for value in (*values, *values[-3:]):
         stated = decode(value, Incident)
         producer.send(topic, value, f"{stated.id}/{stated.sequence}".encode(), partition=0)
-    last = msgspec.structs.replace(transitions[0], id="last.US.20250524T1202Z")
-    producer.send(topic, msgspec.json.encode(last), b"last.US.20250524T1202Z/1", partition=0)
+    last = msgspec.structs.replace(transitions[0], id="last.US.20250524T1201Z")
+    producer.send(topic, msgspec.json.encode(last), b"last.US.20250524T1201Z/1", partition=0)
     producer.flush(30)
     producer.close()
 

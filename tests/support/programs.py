@@ -12,6 +12,7 @@ import pytest
 PACKAGES = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
+    "chromium": "chromium",
     "curl": "curl",
     "prometheus": "prometheus",
     "promtool": "prometheus",

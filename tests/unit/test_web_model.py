@@ -266,7 +266,7 @@ def test_an_outage_that_goes_on_after_it_was_said_to_be_over_is_corrected_visibl
     enter(model, [*documents, fact(TOPICS.outages, encode(again), len(documents))])
     changes = site.query.outage(last.id).changes
     assert [change.correction for change in changes[:-1]] == [None] * (len(changes) - 1)
-    assert changes[-1].correction == "it was said to be over; restored at 2025-05-24T16:09Z, after 4 h 7 min"
+    assert changes[-1].correction == "it was said to be over; restored at 2025-05-24T16:09Z, after 4 h 8 min"
 
 
 def test_the_outage_of_x_is_told_as_it_was(model: ReadModel, site: Site) -> None:

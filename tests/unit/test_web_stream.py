@@ -235,7 +235,7 @@ def test_a_browser_that_comes_again_is_sent_what_it_has_missed(tmp_path: Path, m
             known.take_all(text)
         assert known.last_id == here
         assert known.transitions.keys() == {
-            (each.id, each.sequence) for each in web.site.query.outage("x.20250524T1202Z").timeline
+            (each.id, each.sequence) for each in web.site.query.outage("x.20250524T1201Z").timeline
         }
         web.hub.close()
         until(lambda: web.metrics.streams._value.get() == 0, "no client is left")

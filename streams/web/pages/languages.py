@@ -10,7 +10,7 @@ from gettext import GNUTranslations
 from pathlib import Path
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_time
+from babel.dates import format_skeleton, format_time
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -64,13 +64,11 @@ class Language:
 
     def number(self, value: float, digits: int = 0) -> str:
         """Return a number as it is written, rounded to so many digits behind the point."""
-        text: str = format_decimal(round(value, digits), locale=self.locale, numbering_system="default")
-        return text
+        return self._digits(format_decimal(round(value, digits), locale=self.locale, numbering_system="default"))
 
     def percent(self, share: float) -> str:
         """Return a share as a percentage."""
-        text: str = format_percent(share, "#,##0%", locale=self.locale, numbering_system="default")
-        return text
+        return self._digits(format_percent(share, "#,##0%", locale=self.locale, numbering_system="default"))
 
     def reports(self, number: int) -> Markup:
         """Return so many reports, in words."""
@@ -94,11 +92,11 @@ class Language:
             if amount
         ]
         none = format_unit(0, "duration-minute", "long", locale=self.locale, numbering_system="default")
-        return self.listed(parts or [none], "unit")
+        return self._digits(self.listed(parts or [none]))
 
-    def listed(self, parts: Iterable[str], style: str = "standard") -> str:
+    def listed(self, parts: Iterable[str]) -> str:
         """Return a list as it is said: A, B and C."""
-        text: str = format_list(list(parts), style, locale=self.locale)  # type: ignore[arg-type]
+        text: str = format_list(list(parts), locale=self.locale)
         return text
 
     def time(self, time_ms: int, shown: str = "clock") -> Markup:
@@ -112,12 +110,12 @@ class Language:
             `clock`, `moment` (with its day) or `day`.
         """
         moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-        day = format_date(moment, "medium", self.locale)
+        day = format_skeleton("yMMMd", moment, locale=self.locale)
         clock = f"{format_time(moment, 'HH:mm', locale=self.locale)} UTC"
-        text = self._digits({"clock": clock, "moment": f"{day}, {clock}", "day": day}[shown])
-        full = self._digits(f"{day}, {clock}")
+        full = str(self.locale.datetime_formats["medium"]).replace("{1}", day).replace("{0}", clock)
+        text = {"clock": clock, "moment": full, "day": day}[shown]
         return Markup('<time datetime="{}" title="{}" data-shown="{}">{}</time>').format(
-            moment.strftime("%Y-%m-%dT%H:%M:%SZ"), full, shown, text
+            moment.strftime("%Y-%m-%dT%H:%M:%SZ"), self._digits(full), shown, self._digits(text)
         )
 
     def region(self, code: str, settings: Settings) -> str:
@@ -143,6 +141,7 @@ class Language:
         return self.locale.default_numbering_system
 
     def _digits(self, text: str) -> str:
+        # Babel writes the separators of a numbering system, but not its digits
         if self.numerals != "arab":
             return text
         return text.translate({ord("0") + digit: 0x0660 + digit for digit in range(10)})

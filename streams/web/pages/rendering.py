@@ -107,6 +107,7 @@ class Pages:
             "day": lambda time_ms: language.time(time_ms, "day"),
             "region": lambda code: language.region(code, settings),
             "kind": lambda kind: sentences.kind_name(kind, language),
+            "reason": lambda incident: sentences.reason(incident, language, settings),
             "multiple": language.multiple,
             "reports": language.reports,
             "listed": language.listed,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from streams.events import Incident
 from streams.outages import WHOLE_SERVICE
 from streams.settings import Settings
-from streams.web.pages.languages import Language
+from streams.web.pages.languages import DEFAULT, Language
 from streams.web.shapes import Service
 
 
@@ -47,6 +48,22 @@ _PLAIN = {
     "normal": _("No more reports than usual"),
     "unobserved": _("Not known: reports of the last minutes may be missing"),
     "sensor-lost": _("No reports arrive from anywhere; nothing can be said"),
+}
+#: Why transitions are decided, by the rule.
+_REASONS = {
+    "raise": _(
+        "%(reports)s in %(window)s, %(count)s of them in the last bin where %(expected)s are expected; "
+        "raised by %(detector)s, score %(score)s, threshold %(threshold)s"
+    ),
+    "grow": _("%(reports)s in %(window)s, at least twice the number last announced"),
+    "incomplete": _("reports of the last %(window)s may be missing; cannot clear before all bins are complete"),
+    "silent": _("no reports from anywhere in the last bin; cannot clear before all bins of %(window)s are complete"),
+    "complete": _("all bins of the last %(window)s are complete"),
+    "clear_below": _("%(reports)s in %(window)s, below %(limit)s"),
+    "clear_level": _("%(reports)s in %(window)s, below %(limit)s per bin"),
+    "sensor-lost": _("no reports from anywhere for too long; whether the incident is over cannot be known"),
+    "unobserved": _("too many bins in a row not observed; whether the incident is over cannot be known"),
+    "superseded": _("the state was rebuilt without this incident; its numbers are those of its last transition"),
 }
 
 
@@ -102,6 +119,36 @@ def _figures(service: Service, language: Language, settings: Settings) -> Markup
         places = language.listed(language.region_within(each, settings) for each in named)
         said = language.say("%(what)s, worst in %(places)s", what=said, places=places)
     return said
+
+
+def reason(incident: Incident, language: Language, settings: Settings) -> Markup | str:
+    """Return why a transition was decided: in English as detect has stated it, else from its rule and its numbers.
+
+    Parameters
+    ----------
+    incident
+        The incident after the transition.
+    language
+        Of the words.
+    settings
+        The deployment's: the length of a window comes from them.
+    """
+    decision = incident.decision
+    message = _REASONS.get(decision.rule)
+    if language.code == DEFAULT or message is None:
+        return incident.reason
+    limit = decision.clear_below if decision.clear_below is not None else decision.clear_level
+    return language.say(
+        message,
+        reports=language.reports(decision.window),
+        window=language.length(settings.count.window_ms),
+        count=language.number(decision.count),
+        expected=language.number(decision.expected or 0, 2),
+        score=language.number(decision.score or 0, 1),
+        threshold=language.number(decision.score_threshold or 0, 1),
+        detector=decision.detector,
+        limit=language.number(limit or 0, 1),
+    )
 
 
 def kind_name(kind: str, language: Language) -> str:

@@ -21,7 +21,7 @@ const latest = (chart) => chart.setLegend({ idx: chart.data[0].length - 1 }, fal
 
 function options(place, own) {
   const { stepMs, incidents, series } = own;
-  const axis = { stroke: colour("quiet"), grid: { stroke: colour("rule"), width: 1 }, ticks: { show: false }, font: "13px Plex, system-ui, sans-serif" };
+  const axis = { stroke: colour("quiet"), grid: { stroke: colour("rule"), width: 1 }, ticks: { show: false }, font: "13px Plex, 'Plex Arabic', system-ui, sans-serif" };
   const figure = (chart, value) => (value === null || value === undefined ? "–" : number(value));
   const lengthMs = own.times.length * stepMs;
   const lines = series.length === 1

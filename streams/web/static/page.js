@@ -10,7 +10,7 @@ const clocks = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-dig
 const moments = new Intl.DateTimeFormat(locale, {
   day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
 });
-const days = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
+const days = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
 
 /** Return a number as people of the page's language write it. */
 export const number = (value) => numbers.format(value);
