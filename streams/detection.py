@@ -286,7 +286,7 @@ class Detection:
     ) -> None:
         table = self._table
         transitions: dict[str, list[Incident]] = defaultdict(list)
-        by_limit = self._raised_by_limit(bin_.bin_ms, verdict.learning, windows)
+        by_limit = table.raised_by_limit(bin_.bin_ms // self._bin_ms, verdict.learning, windows)
         raised = verdict.raised | by_limit
         for row in np.flatnonzero(table.is_open | (raised & (windows >= table.raise_from))).tolist():
             key = table.keys[row]
@@ -327,21 +327,6 @@ class Detection:
         table.record(bin_.bin_ms, counts, windows, stated)
         for each in stated:
             result.facts.append(Fact("levels", each.service, each.service.encode(), encode(each)))
-
-    def _raised_by_limit(
-        self, bin_ms: int, learning: NDArray[np.bool_], windows: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Return which keys the policy's own limit raises, for want of a detector that knows them; shape (K,).
-
-        As with the detector of that name, three of the last five bins must be in excess: of their share of the limit.
-        """
-        table = self._table
-        raised = np.zeros(len(table), np.bool_)
-        rows = np.flatnonzero(learning & (windows >= table.learning_raise_from))
-        if len(rows):
-            third = table.persistent(rows, bin_ms // self._bin_ms)
-            raised[rows] = third * self._window_bins >= table.learning_raise_from[rows]
-        return raised
 
     def _evidence(self, bin_ms: int, row: int, verdict: Verdict) -> dict[str, Any]:
         """Return what an observation says of how a key is judged."""

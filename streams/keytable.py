@@ -180,6 +180,27 @@ class KeyTable:
         third: NDArray[np.int64] = recent[:, -min(NEEDED_BINS, length)]
         return third
 
+    def raised_by_limit(
+        self, number: int, learning: NDArray[np.bool_], windows: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return which keys the policy's own limit raises, for want of a detector that knows them; shape (K,).
+
+        As with the detector of that name, three of the last five bins must be in excess: of their share of the limit.
+
+        Parameters
+        ----------
+        number
+            The last bin's.
+        learning, windows
+            Which keys the detector does not know yet, and the reports of their windows; shape (K,).
+        """
+        raised = np.zeros(len(self), np.bool_)
+        rows = np.flatnonzero(learning & (windows >= self.learning_raise_from))
+        if len(rows):
+            third = self.persistent(rows, number)
+            raised[rows] = third * self.windows.shape[1] >= self.learning_raise_from[rows]
+        return raised
+
     def ongoing(self, service: str) -> list[Ongoing]:
         """Return the open incidents of a service."""
         machines = [self.keys[row].machine for row in np.flatnonzero(self.is_open) if self.keys[row].service == service]

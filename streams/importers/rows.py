@@ -127,12 +127,7 @@ def imported(row: Row, time_ms: int, fields: Mapping[str, str], columns: Mapping
         Which column each field of a report comes from, for the reason.
     """
     try:
-        time = format_time(time_ms)
-    except OverflowError:
-        where = f"column {columns['time']!r}: " if "time" in columns else ""
-        return Refusal(row, f"{where}time: no calendar holds {time_ms} ms after 1970")
-    try:
-        value = msgspec.json.encode({**fields, "time": time})
+        value = msgspec.json.encode({**fields, "time": format_time(time_ms)})
         read_report(value)
     except UnicodeEncodeError:
         return Refusal(row, "not UTF-8")

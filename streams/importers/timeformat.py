@@ -65,7 +65,7 @@ class TimeFormat:
         if moment.tzinfo is None:
             moment = self._zoned(moment, text)
         try:
-            return (moment - _EPOCH) // _MILLISECOND
+            return (moment.astimezone(UTC) - _EPOCH) // _MILLISECOND
         except OverflowError:
             raise ValueError(f"{text!r} is no time of the calendar") from None
 

@@ -35,6 +35,7 @@ def test_times_are_read_as_the_format_says(pattern: str, timezone: str | None, t
         ("unix-ms", None, "", "is no number of milliseconds"),
         ("iso", "Europe/Berlin", "2025-03-30T02:30", "does not exist in Europe/Berlin: clocks were put forward"),
         ("iso", "Asia/Tokyo", "0001-01-01T00:00", "is no time of the calendar"),
+        ("iso", None, "0001-01-01T00:00+10:00", "is no time of the calendar"),
     ],
 )
 def test_what_is_no_time_of_the_format_says_why(pattern: str, timezone: str | None, text: str, message: str) -> None:
