@@ -22,7 +22,7 @@ from tests.support.processes import Process, processes
 from tests.support.waiting import until
 from tests.support.webdata import outage_of_x
 
-OUTAGE, INCIDENT = "x.20250524T1201Z", "x.US.20250524T1201Z"
+OUTAGE, INCIDENT = "x.20250524T1201Z", "x.US.20250524T1202Z"
 
 
 @pytest.fixture

@@ -221,6 +221,7 @@ bin_s = 1200
 window_bins = 3
 epoch_s = 3600
 [detect]
+detector = "ratio"
 unknown_after_minutes = 180
 [[policy]]
 service = "pge"

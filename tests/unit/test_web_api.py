@@ -22,7 +22,7 @@ from tests.support.webapp import WebApp, web_app
 
 ROOT = Path(__file__).parents[2]
 OUTAGE = "x.20250524T1201Z"
-INCIDENT = "x.US.20250524T1201Z"
+INCIDENT = "x.US.20250524T1202Z"
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 
 
@@ -291,7 +291,7 @@ def test_the_csv_of_an_outage_holds_its_series(client: TestClient) -> None:
     us = [line for line in lines if line["region"] == "US"]
     (own,) = [each for each in series["regions"] if each["region"] == "US"]
     assert [int(line["reports"]) for line in us] == [each for each in own["count"] if each is not None]
-    assert us[0]["time"] == "2025-05-24T11:02:00Z"
+    assert us[0]["time"] == "2025-05-24T11:01:00Z"
 
 
 def test_the_json_of_an_outage_holds_everything(client: TestClient) -> None:
@@ -319,7 +319,7 @@ def test_the_feed_is_atom_with_an_entry_for_each_outage(client: TestClient) -> N
     (entry,) = feed.findall("a:entry", ATOM)
     assert [each.tag.partition("}")[2] for each in feed][:3] == ["id", "title", "updated"]
     assert entry.findtext("a:id", namespaces=ATOM) == f"http://status.example/outages/{OUTAGE}"
-    assert entry.findtext("a:updated", namespaces=ATOM) == "2025-05-24T16:10:00Z"
+    assert entry.findtext("a:updated", namespaces=ATOM) == "2025-05-24T16:35:00Z"
     assert "25,800 reports in 15 min in United States" in str(entry.findtext("a:title", namespaces=ATOM))
     assert "Restored at 16:09 UTC, after 4 h 8 min." in str(entry.findtext("a:summary", namespaces=ATOM))
 

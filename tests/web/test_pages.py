@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from starlette.testclient import TestClient
 
-from streams.events import IncidentState, LevelState, Transition
+from streams.events import IncidentState, LevelState, Outage, Transition, decode, encode
 from streams.settings import Settings
 from streams.web import pages
 from streams.web.headers import CONTENT_SECURITY_POLICY
+from streams.web.model import Fact
 from streams.web.pages import sentences
 from streams.web.pages.languages import FOLDER, Language, read_languages
 from streams.web.pages.rendering import TEMPLATES
@@ -260,6 +262,28 @@ def test_an_outage_that_goes_on_is_shown_with_the_figures_of_now(tmp_path: Path)
         assert document.number_of_reports < highest
         page = text_of(TestClient(web.app).get(f"/outages/{OUTAGE}").text)
         assert f"Number of reports {highest:,} in 15 minutes, United States" in page
+
+
+def test_a_correction_is_visible_as_one(tmp_path: Path) -> None:
+    facts = outage_of_x()[1]
+    last = [fact for fact in facts if fact.topic.endswith("outages")][-1]
+    over = decode(last.value, Outage)
+    assert over.state == "cleared"
+    reopened = msgspec.structs.replace(
+        over,
+        sequence=over.sequence + 1,
+        state="open",
+        at_ms=over.at_ms + 600_000,
+        restored_ms=None,
+        time_to_restore_ms=None,
+        peak_to_clear_ms=None,
+    )
+    with web_app(tmp_path) as web:
+        web.enter([Fact(last.topic, last.partition, last.offset + 1, encode(reopened))])
+        page = text_of(TestClient(web.app).get(f"/outages/{OUTAGE}").text)
+    assert "Corrections" in page
+    assert "it was said to be over; restored at 2025-05-24T16:09Z" in page
+    assert "Time to restore Not restored yet" in page
 
 
 # Files of others

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from streams.events import DAY_MS
 from streams.web.pages import sentences
 from streams.web.pages.languages import CHOICE, Language, choose, read_languages
 from streams.web.shapes import Service
@@ -104,6 +105,9 @@ class Pages:
             "length": language.length,
             "clock": language.time,
             "moment": lambda time_ms: language.time(time_ms, "moment"),
+            "same_day": lambda time_ms, other_ms: language.time(
+                time_ms, "clock" if time_ms // DAY_MS == other_ms // DAY_MS else "moment"
+            ),
             "day": lambda time_ms: language.time(time_ms, "day"),
             "region": lambda code: language.region(code, settings),
             "kind": lambda kind: sentences.kind_name(kind, language),

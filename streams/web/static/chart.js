@@ -36,7 +36,7 @@ function options(place, own) {
   return {
     width: place.clientWidth,
     height: Math.max(220, Math.min(380, Math.round(place.clientWidth * 0.36))),
-    padding: [12, 8, 0, 0],
+    padding: [12, 20, 0, 0],
     scales: { y: { range: (chart, low, high) => [0, Math.max(5, (high ?? 5) * 1.08)] } },
     axes: [
       { ...axis, space: 76, values: (chart, splits) => splits.map((each) => time(each * 1000, lengthMs > 129_600_000 ? "moment" : "clock")) },
