@@ -64,6 +64,8 @@ class Sources:
             file = TomlConfigSettingsSource(model, self._path)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{self._path}: not TOML: {error}") from None
+        except RecursionError:
+            raise SettingsError(f"{self._path}: not TOML that can be read: nested too deeply") from None
         except OSError as error:
             raise SettingsError(f"{self._path}: {error.strerror}") from None
         self._file = file.toml_data

@@ -128,6 +128,8 @@ def mapping(path: Path | None, given: dict[str, Any]) -> Mapping:
             msgspec.convert(told, MappingFile)
         except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
             raise ImporterError(f"{path}: not a mapping: {error}") from None
+        except RecursionError:
+            raise ImporterError(f"{path}: not a mapping: nested too deeply") from None
     for name, other in (("columns", "constants"), ("constants", "columns")):
         kept = {field: text for field, text in told.get(other, {}).items() if field not in given.get(name, {})}
         told[other] = kept

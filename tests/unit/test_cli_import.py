@@ -258,9 +258,13 @@ def test_the_replay_of_the_sample_finds_the_shutoffs() -> None:
     replayed = tocsin("replay", "log.jsonl")
     opened = [line.split(" pge in ") for line in replayed.stdout.splitlines() if " OPENED " in line]
     assert [(when[:16], where.split(":")[0]) for when, where in opened] == [
+        ("2019-10-09T09:00", "all regions together"),
         ("2019-10-09T11:20", "grass-valley"),
+        ("2019-10-23T23:00", "all regions together"),
         ("2019-10-24T00:00", "grass-valley"),
+        ("2019-10-27T01:20", "all regions together"),
         ("2019-10-27T01:20", "auburn"),
+        ("2019-10-29T18:20", "all regions together"),
         ("2019-10-29T18:20", "auburn"),
     ]
 

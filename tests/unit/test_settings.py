@@ -236,6 +236,10 @@ class TestUnusableFiles:
         assert line.startswith("tocsin.toml: not TOML: ")
         assert "at line 3, column" in line
 
+    def test_a_file_that_is_nested_without_end(self) -> None:
+        Path("tocsin.toml").write_text(f"policy = {'[' * 100_000}")
+        assert problems() == ["tocsin.toml: not TOML that can be read: nested too deeply"]
+
     def test_a_file_that_is_not_text(self) -> None:
         Path("tocsin.toml").write_bytes(b"\xff\xfe\x00")
         (line,) = problems()
