@@ -25,6 +25,8 @@ LEARNING_DAYS = 2
 DOUBTFUL_DAYS = ((7, 2.0), (14, 1.25))
 #: The guard: standard errors of the mean, and standard deviations of slow noise, that the null lies above the mean.
 GUARD_ERRORS, GUARD_SLOW = 0.35, 3.5
+#: The logarithm of what the null lies above the mean at most, however wild the counts.
+GUARD_MOST = 2.5
 #: The highest threshold, in nats.
 MAX_THRESHOLD = 60.0
 #: The reports of the last five bins must exceed those of the null by this.
@@ -199,7 +201,8 @@ class NBSR(KeyedDetector):
         expected = mean.value
         phi = self._dispersion.phi(columns["dispersion"])
         psi = self._slow_noise.psi(columns["slow_noise"])
-        guard = self._early(columns) * np.exp(np.sqrt(GUARD_ERRORS**2 * mean.doubt(phi) + GUARD_SLOW**2 * psi))
+        err = np.sqrt(GUARD_ERRORS**2 * mean.doubt(phi) + GUARD_SLOW**2 * psi)
+        guard = self._early(columns) * np.exp(np.minimum(err, GUARD_MOST))
         null = mean.highest * guard + NULL_PAD
         level = clear_level(null, phi)
         learning = columns["observed_bins"] < LEARNING_DAYS * self._day_bins
