@@ -15,8 +15,8 @@ from streams.incidents import Loss
 
 #: The sensor is lost once none came where its baseline expects this many: a Poisson count is 0 with e^-20 then.
 LOST_AFTER_REPORTS = 20.0
-#: A silence teaches nothing once this many were expected in it: a Poisson count is 0 with e^-5 then.
-UNTAUGHT_FROM_REPORTS = 5.0
+#: A silence teaches nothing once this many were expected in it: a Poisson count is 0 with e^-10 then.
+UNTAUGHT_FROM_REPORTS = 10.0
 #: A bin without any report is silent, and clears nothing, where at least this many were expected.
 SILENT_FROM_REPORTS = 1.0
 

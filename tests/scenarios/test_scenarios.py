@@ -155,7 +155,7 @@ def test_silence_clears_nothing_but_holds_and_ends_in_unknown() -> None:
             ("held", "13:02"),
             ("unknown", "13:16"),
         ]
-    assert [incident.decision.rule for incident in silent] == ["silent", "silent", "sensor-lost", "sensor-lost"]
+    assert [incident.decision.rule for incident in silent] == ["silent"] * 3 + ["sensor-lost"] * 3
 
 
 def test_everything_says_that_the_sensor_is_lost() -> None:
@@ -175,8 +175,8 @@ def test_when_reports_return_a_new_incident_of_the_same_outage_opens_held_until_
     assert at(united_states) == [
         ("opened", "13:47"),
         ("held", "13:47"),
-        ("grew", "13:52"),
-        ("grew", "14:00"),
+        ("grew", "13:50"),
+        ("grew", "13:56"),
         ("resumed", "14:00"),
         ("cleared", "15:21"),
     ]

@@ -48,8 +48,8 @@ def test_a_bin_without_reports_is_silent_where_one_was_expected(expected: float,
     assert sensing.whole_bins == (0 if silent else 16)
 
 
-def test_a_silence_teaches_until_five_reports_were_expected_in_it() -> None:
-    sensor = expecting(2.0)
+def test_a_silence_teaches_until_ten_reports_were_expected_in_it() -> None:
+    sensor = expecting(4.0)
     assert [hear(sensor, arrived).teaches for arrived in (0, 0, 0, 0, 1, 0)] == [True, True, False, False, True, True]
     assert not hear(expecting(100.0), 90, covered=3).teaches
 
