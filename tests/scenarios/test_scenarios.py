@@ -181,7 +181,7 @@ def test_when_reports_return_a_new_incident_of_the_same_outage_opens_held_until_
         ("cleared", "15:21"),
     ]
     (outage,) = run("silent-sensor").last_outages
-    assert [len(region.incidents) for region in outage.regions] == [2, 2]
+    assert [len(region.incidents) for region in outage.regions] == [2, 2, 2]
     assert (outage.state, outage.number_of_reports) == ("cleared", 12_000)
 
 
