@@ -136,7 +136,7 @@ def test_the_outage_is_followed_from_quiet_to_cleared_by_what_the_page_says(chro
         expect(page.get_by_role("heading", level=1)).to_have_text("1 outage is going on")
         expect(page.locator("#row-x .state")).to_have_text("Outage")
         expect(page.locator("#row-x .what")).to_contain_text("reports in 15 minutes in the United States")
-        expect(page.locator("#row-x .what")).to_contain_text("since 14:02, worst in the United States")
+        expect(page.locator("#row-x .what")).to_contain_text("since 14:01, worst in the United States")
         server.enter(facts[begun:])
         expect(page.get_by_role("heading", level=1)).to_have_text("No outage is known")
         expect(page.locator("#row-x .state")).to_have_text("Normal")

@@ -13,12 +13,14 @@ async function show() {
   const series = await get(`/api/v1/outages/${id}/series`);
   const { outage } = await get(`/api/v1/outages/${id}`);
   const names = new Map([...list.children].map((item) => [item.dataset.region, item.querySelector("h3").textContent]));
-  const shown = series.regions.slice(0, LINES).map((each) => ({ ...each, name: names.get(each.region) ?? each.region }));
+  // the whole service is drawn beside no region of it: it would set the scale of all of them
+  const places = series.regions.filter((each) => names.has(each.region));
+  const shown = places.slice(0, LINES).map((each) => ({ ...each, name: names.get(each.region) ?? each.region }));
   const shade = { opened_ms: outage.opened_ms, closed_ms: outage.restored_ms ?? (outage.state === "open" ? null : outage.at_ms) };
   await draw(place, document.getElementById("chart-table"), {
     startMs: series.start_ms, stepMs: series.step_ms, series: shown, incidents: [shade],
   });
-  multiples(series.regions);
+  multiples(places);
 }
 
 follow(async () => {
