@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from streams import logs, scenarios
 from streams.broker import EmbeddedBroker
+from streams.demo.page import Page, PageError
 from streams.demo.story import Story
 from streams.demo.view import Setting, view
 from streams.display import outage_table
@@ -65,17 +67,25 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Deployment:
-    """Settings, and the command line of a worker under the same settings."""
+    """Settings, and the command line of a process under the same settings; a command's name goes behind it."""
 
     settings: Settings
-    worker_command: list[str]
+    command: list[str]
 
 
 #: Returns the deployment under settings that override the user's own, by dotted key.
 Configure = Callable[[Mapping[str, str]], Deployment]
 
 
-def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bootstrap_servers: str | None) -> None:
+def run(
+    configure: Configure,
+    scenario: Scenario,
+    *,
+    seed: int,
+    speed: float,
+    bootstrap_servers: str | None,
+    browser: bool,
+) -> None:
     """Play a scenario through workers of our own, show it as it happens, then print the tables of its outages.
 
     Parameters
@@ -90,11 +100,13 @@ def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bo
         How many times faster than life.
     bootstrap_servers
         The cluster to use, under topics that are deleted at the end; without it, an embedded Kafka is started.
+    browser
+        Open the page, where the output is a terminal and there is a screen.
 
     Raises
     ------
     DemoError
-        If the workers cannot go on.
+        If the workers or the page cannot go on.
     BrokerError, TopicsError, SettingsError, IntakeError
         If Kafka cannot be started or used, or the settings do not allow it.
     """
@@ -119,14 +131,38 @@ def run(configure: Configure, scenario: Scenario, *, seed: int, speed: float, bo
             with Intake(settings) as intake:
                 intake.baselines(backfill(settings, scenarios.history(scenario)))
         begin_ms, end_ms = _stretch(scenario)
-        setting = Setting(scenario, settings, begin_ms, end_ms, speed)
-        player = _Player(setting, deployment.worker_command, seed, log)
+        page = stack.enter_context(_page(deployment, folder, log))
+        setting = Setting(scenario, settings, begin_ms, end_ms, speed, page.url)
+        player = _Player(setting, [*deployment.command, "worker"], seed, log)
         stack.callback(player.end)
+        player.start()
+        with _step(console, f"starting {WORKERS} workers, and the page at {page.url}"):
+            _wait(page, log)
+        if browser and console.is_terminal:
+            page.open()
         story = player.play(console)
-    for outage in story.outages.values():
-        console.print(outage_table(outage, story.incidents, settings))
-    if not story.outages:
-        console.print("no outage")
+        for outage in story.outages.values():
+            console.print(outage_table(outage, story.incidents, settings))
+        if not story.outages:
+            console.print("no outage")
+        if console.is_terminal and sys.stdin.isatty():
+            console.print(f"The page stays at {page.url} until you press Ctrl-C.", style="bold")
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+
+
+def _page(deployment: Deployment, folder: Path, log: TextIO) -> Page:
+    try:
+        return Page(deployment.command, deployment.settings, folder, log)
+    except PageError as error:
+        raise DemoError(str(error)) from None
+
+
+def _wait(page: Page, log: TextIO) -> None:
+    try:
+        page.wait(_PATIENCE_S)
+    except PageError as error:
+        raise _error(str(error), log) from None
 
 
 def _deployment(configure: Configure, scenario: Scenario, address: str, prefix: str, *, secured: bool) -> Deployment:
@@ -151,6 +187,11 @@ def _stretch(scenario: Scenario) -> tuple[int, int]:
     begin_ms = min((time_ms(begins) for begins, _ in unusual), default=scenario.start_ms + 2 * _MARGIN_MS) - _MARGIN_MS
     end_ms = max((time_ms(ends) for _, ends in unusual), default=scenario.end_ms) + _MARGIN_MS
     return max(begin_ms, scenario.start_ms), min(end_ms, scenario.end_ms)
+
+
+def _error(what: str, log: TextIO) -> DemoError:
+    lines = Path(log.name).read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+    return DemoError("\n".join([f"{what}; the log ends:", *lines]))
 
 
 def _delete_topics(settings: Settings) -> None:
@@ -213,7 +254,6 @@ class _Player:
         ready_ms = self._setting.begin_ms - self._settings.count.lateness_ms - 2 * bin_ms
         if ready_ms <= self._setting.scenario.start_ms:
             self._at_work.set()
-        self._start()
         patience_s = _PATIENCE_S + 2 * self._settings.count.bin_s / self._setting.speed
         last_heard_s = time.monotonic()
         with view(self._setting, console) as shown:
@@ -221,7 +261,7 @@ class _Player:
                 if self._hear():
                     last_heard_s = time.monotonic()
                 elif time.monotonic() - last_heard_s > patience_s:
-                    raise self._error(f"the workers have said nothing for {patience_s:.0f} s")
+                    raise _error(f"the workers have said nothing for {patience_s:.0f} s", self._log)
                 if (self._story.clock_ms or 0) >= ready_ms:
                     self._at_work.set()
                 self._check()
@@ -244,7 +284,8 @@ class _Player:
         for ender in enders:
             ender.join()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the workers, and reading and writing."""
         for number in range(1, WORKERS + 1):
             workers = Workers(self._command, output=self._log)
             self._workers.append(workers)
@@ -265,11 +306,7 @@ class _Player:
             if task.done():
                 task.result()
                 if name != "writer":
-                    raise self._error(f"{name} cannot go on")
-
-    def _error(self, what: str) -> DemoError:
-        lines = Path(self._log.name).read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-        return DemoError("\n".join([f"{what}; the log ends:", *lines]))
+                    raise _error(f"{name} cannot go on", self._log)
 
     async def _read(self, *, follow: bool) -> None:
         async with aclosing(tail(self._settings, self._story.topics, follow=follow)) as batches:

@@ -25,7 +25,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _CALM = 4
 _FRAMES_PER_S = 5
 #: Lines of the screen beside regions and transitions.
-_OTHER_LINES = 10
+_OTHER_LINES = 11
 #: How much of the simulated day lies between two summaries in plain text.
 _SUMMARY_MS = 30 * MINUTE_MS
 #: Regions in such a summary.
@@ -43,13 +43,17 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What does not change while the demo runs; `begin_ms` to `end_ms` is what is streamed at `speed`."""
+    """What does not change while the demo runs.
+
+    `begin_ms` to `end_ms` is what is streamed at `speed`; `url` is the page.
+    """
 
     scenario: Scenario
     settings: Settings
     begin_ms: int
     end_ms: int
     speed: float
+    url: str
 
     def name(self, series: Series | Incident) -> str:
         """Return what people call a region; with its service, where there are several."""
@@ -99,6 +103,11 @@ class Screen:
         heading.add_row(
             Text(self._setting.scenario.title, style="bold"),
             Text(f"{self._setting.speed:g} times faster than life", style="dim"),
+        )
+        heading.add_row(
+            Text("as people will see it: ", style="dim").append(
+                self._setting.url, style=f"not dim underline link {self._setting.url}"
+            )
         )
         if waiting is not None or story.clock_ms is None:
             return Group(heading, Text(), Text(f"{waiting or ''} ...", style="italic"))

@@ -57,13 +57,13 @@ class DetectMetrics(StageMetrics):
         fleet = make.gauge("tocsin_detect_fleet_keys", "keys", "Services and regions that the budget is for.")
         fleet.set(settings.detect.fleet_keys)
         self._raises = make.gauge(
-            "tocsin_detect_raises_per_30_days",
+            "tocsin_detect_raises_monthly",
             "outages",
             "Outages begun per 30 days: in the last 30, or as far as state goes back, a day at least.",
             by,
         )
         asked = make.gauge(
-            "tocsin_detect_false_alarms_asked_per_30_days", "outages", "The budget: false alarms that are asked for."
+            "tocsin_detect_false_alarms_asked_monthly", "outages", "The budget: false alarms that are asked for."
         )
         asked.set(settings.detect.false_alarms_per_30_days)
         sources = make.gauge("tocsin_detect_sources", "sources", "Source partitions that there are.")

@@ -243,7 +243,7 @@ def backfill(settings: Settings, topics: Topics) -> None:
 
 def read(settings: Settings, topics: Topics) -> None:
     with Cluster(settings) as cluster:
-        acls.require(cluster, settings, Role.READ, topics.reports, topics.dead_letters, topics.incidents)
+        acls.require(cluster, settings, Role.READ, topics.reports, topics.dead_letters, topics.incidents, topics.levels)
     asyncio.run(_all(settings, topics.incidents))
     for topic in (topics.reports, topics.dead_letters):
         asyncio.run(append_times(settings, topic))

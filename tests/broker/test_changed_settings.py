@@ -19,7 +19,7 @@ from streams.snapshots import complete
 from streams.topicreader import TopicReader
 from streams.topics import Cluster, Topics
 from tests.support.eventfullog import eventful_log
-from tests.support.pipeline import Pipeline, incident_log, read_topic
+from tests.support.pipeline import Pipeline, archived, incident_log, read_topic
 from tests.support.waiting import until
 
 SETTINGS = """
@@ -74,7 +74,7 @@ def test_every_bin_before_the_change_is_judged_by_the_old_settings_and_every_lat
         facts, expected_levels = truth(before, after, log, changes(after))
         until(lambda: levels(after).keys() >= expected_levels.keys(), "all bins judged", 90)
 
-    assert incident_log(after) == {key: {value} for key, value in facts.items()}
+    assert {**incident_log(after), **archived(after)} == {key: {value} for key, value in facts.items()}
     assert levels(after) == expected_levels
     assert facts != truth(before, after, log, [None, None])[0]
 

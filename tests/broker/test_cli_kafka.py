@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from typer.testing import CliRunner, Result
 from streams.broker import EmbeddedBroker
 from streams.cli import app
 from streams.events import TICK_KEY
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = "dips-30"
@@ -214,12 +217,27 @@ def test_the_broker_says_its_address_runs_until_ctrl_c_and_leaves_nothing(
     assert running.output.read() == ""
 
 
+def heading(address: str) -> str:
+    """Return the heading of a page."""
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        found = re.search("<h1[^>]*>(.*?)</h1>", answer.read().decode(), re.DOTALL)
+    assert found
+    return " ".join(found[1].split())
+
+
 def test_the_demo_shows_the_outage_of_x_and_deletes_its_topics_on_a_cluster_of_the_users(
     broker: EmbeddedBroker, tmp_path: Path, processes: list[Process]
 ) -> None:
     running = Process(tmp_path, "demo", "--speed", "3000", KAFKA_BOOTSTRAP_SERVERS=broker.bootstrap_servers)
     processes.append(running)
-    lines = [line.rstrip() for line in running.output]
+    lines, pages = [], []
+    for line in running.output:
+        lines.append(line.rstrip())
+        if found := re.search(r"the page at (http://\S+)$", lines[-1]):
+            pages.append(found[1])
+        if "x is failing since" in line and len(pages) == 1:
+            pages.append(until(lambda: [h for h in [heading(pages[0])] if h.startswith("1 ")], "it is shown")[0])
+    assert pages[1:] == ["1 outage is going on"]
     assert running.process.wait() == 0, "\n".join(lines)
     assert "Number of reports   25,800 in 15 min (United States)" in lines
     assert "Most affected       United States, United Kingdom, Germany" in lines

@@ -17,7 +17,7 @@ from streams.reportlog import LogRecord
 from streams.settings import Settings, load
 from streams.topics import Cluster, Topics
 from tests.support.eventfullog import BROKEN, eventful_log
-from tests.support.pipeline import Pipeline, faults, incident_log, read_topic
+from tests.support.pipeline import ARCHIVE, Pipeline, archived, faults, incident_log, read_topic
 from tests.support.waiting import until
 
 SESSION_S = 3.0
@@ -50,10 +50,6 @@ clear_below = 90
 """
 
 
-#: The topics that charts are made from.
-ARCHIVE = ("levels.15m", "series")
-
-
 @pytest.fixture(scope="module")
 def log() -> list[LogRecord]:
     return eventful_log(seed=7, minutes=90, bin_s=10, partitions=4, per_second=22)
@@ -76,17 +72,6 @@ def truth(settings: Settings, log: list[LogRecord]) -> tuple[dict[tuple[str, byt
         (fact.topic, fact.key): fact.value for each in judgements for fact in each.facts if fact.topic in ARCHIVE
     }
     return {**distinct(judgements), **archive}, {level.service: level.bin_ms for level in levels}
-
-
-def archived(settings: Settings) -> dict[tuple[str, bytes], set[bytes]]:
-    """Return all values that were stated under each key of the quarters and series."""
-    found: dict[tuple[str, bytes], set[bytes]] = {}
-    for name in ARCHIVE:
-        for key, value in read_topic(settings, f"{settings.kafka.prefix}.{name}"):
-            assert key is not None
-            assert value is not None
-            found.setdefault((name, key), set()).add(value)
-    return found
 
 
 def judged(settings: Settings) -> dict[str, int]:

@@ -94,7 +94,10 @@ def test_other_partition_numbers_are_named_with_both_numbers_and_the_setting(cre
     assert [line.split(": ")[0] for line in findings(changed(created, reports_partitions=4))] == [
         f"topic {name} has partitions=3, not 4" for name in (names.reports, names.dead_letters)
     ]
-    behind_counts = names.counts, names.baselines, names.incidents, names.outages, names.levels, names.alerts
+    behind_counts = (
+        *(names.counts, names.baselines, names.incidents, names.outages),
+        *(names.levels, names.levels_15m, names.series, names.alerts),
+    )
     found = findings(changed(created, counts_partitions=1))
     assert [line.split(": ")[0] for line in found] == [
         f"topic {name} has partitions=2, not 1" for name in behind_counts

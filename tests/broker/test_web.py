@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 from kafka import KafkaProducer
 
 from streams.broker import EmbeddedBroker
+from streams.metrics import catalogue
 from streams.settings import Settings
 from streams.topics import Cluster
 from streams.web.api import OPERATIONS
 from streams.web.model import Fact
 from tests.support.loopback import free_port
 from tests.support.processes import Process, processes
+from tests.support.programs import program
 from tests.support.waiting import until
 from tests.support.webdata import outage_of_x
 
@@ -90,6 +93,17 @@ def ended(web: Process) -> bool:
     return bool(status(web)["judged_ms"] == 1_748_106_000_000)
 
 
+def assert_described(metrics: str) -> None:
+    """See that the metrics are those of the catalogue, and that promtool has nothing to say against them."""
+    types = {line.split()[2]: line.split()[3] for line in metrics.split("\n") if line.startswith("# TYPE ")}
+    own = {each.name: each.type for each in catalogue() if each.name.startswith("tocsin_web_")}
+    assert {name: type_ for name, type_ in types.items() if name.startswith("tocsin_")} == own
+    checked = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=metrics, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
 @pytest.mark.timeout(400)
 def test_it_survives_the_broker_and_is_made_anew_with_the_same_answers(
     own_broker: EmbeddedBroker, tmp_path: Path
@@ -119,6 +133,7 @@ def test_it_survives_the_broker_and_is_made_anew_with_the_same_answers(
         until(lambda: ended(web) and web.is_ready(), "it has read the rest", 60)
         truth = answers(web)
         assert json.loads(truth["/api/v1/outages"])["outages"][0]["number_of_reports"] == 25_800
+        assert_described(web.get("/metrics")[1])
 
         begun_s = time.monotonic()
         web.process.send_signal(signal.SIGTERM)

@@ -160,7 +160,8 @@ def test_one_scrape_shows_what_all_stages_measure(parent: Parent) -> None:
 def test_what_is_shown_is_what_the_catalogue_describes(parent: Parent) -> None:
     _, text = parent.get("/metrics")
     types = {line.split()[2]: line.split()[3] for line in text.split("\n") if line.startswith("# TYPE ")}
-    assert types == {family.name: family.type for family in catalogue()}
+    own = [family for family in catalogue() if not family.name.startswith("tocsin_web_")]
+    assert types == {family.name: family.type for family in own}
 
 
 def test_promtool_has_nothing_to_say_against_the_metrics(parent: Parent) -> None:

@@ -19,6 +19,8 @@ from streams.topics import Topics
 from streams.worker import STAGES
 
 Record = tuple[bytes | None, bytes | None]
+#: The topics that charts are made from.
+ARCHIVE = ("levels.15m", "series")
 
 
 @dataclass
@@ -127,6 +129,17 @@ def incident_log(settings: Settings) -> dict[tuple[str, bytes], set[bytes]]:
     found: dict[tuple[str, bytes], set[bytes]] = {}
     for name, topic in (("incidents", topics.incidents), ("outages", topics.outages)):
         for key, value in read_topic(settings, topic):
+            assert key is not None
+            assert value is not None
+            found.setdefault((name, key), set()).add(value)
+    return found
+
+
+def archived(settings: Settings) -> dict[tuple[str, bytes], set[bytes]]:
+    """Return all values that were stated under each key of the quarters and series."""
+    found: dict[tuple[str, bytes], set[bytes]] = {}
+    for name in ARCHIVE:
+        for key, value in read_topic(settings, f"{settings.kafka.prefix}.{name}"):
             assert key is not None
             assert value is not None
             found.setdefault((name, key), set()).add(value)

@@ -158,8 +158,8 @@ def test_the_rate_of_raises_stands_next_to_the_one_that_was_asked_for() -> None:
         detection.judge(Bin(START_MS + number * 60_000, {("x", "US"): {"": 50}}, arrived=50, covered=1, sources=1))
     made.judged(0, START_MS + 180_000, covered=1, detection=detection, begun_s=time.monotonic())
     found = series(registry)
-    assert found['tocsin_detect_raises_per_30_days{partition="0"}'] == 30, "one in a day at most"
-    assert found["tocsin_detect_false_alarms_asked_per_30_days"] == 10
+    assert found['tocsin_detect_raises_monthly{partition="0"}'] == 30, "one in a day at most"
+    assert found["tocsin_detect_false_alarms_asked_monthly"] == 10
     assert found["tocsin_detect_fleet_keys"] == 100
 
 
