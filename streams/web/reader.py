@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 #: How long one look for new records waits for some, and how many are entered at once.
 _WAIT_MS = 100
 _AT_ONCE = 2000
-#: How often a quiet broker is asked whether it is there, and how long it may take to say so.
+#: How often a broker is asked what is not read yet, or whether it is there at all, and how long it may take to say so.
 _ASK_S = 3.0
 _ANSWER_S = 5.0
 _AGAIN_S = 2.0
@@ -130,13 +130,14 @@ class TopicsReader:
                 batches = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_AT_ONCE)
                 if batches:
                     self._enter(batches)
+                # while there is much to read as well: that is when the lag matters
+                if time.monotonic() - asked_s > _ASK_S:
+                    await self._ask(consumer, partitions)
+                    asked_s = time.monotonic()
                 if self.health.state == "catching-up" and await self._is_behind(consumer, ends):
                     continue
                 if batches or self.health.state == "catching-up":
                     self._live()
-                if not batches and time.monotonic() - asked_s > _ASK_S:
-                    await self._ask(consumer, partitions)
-                    asked_s = time.monotonic()
 
     def _prepare(self) -> None:
         """Begin anew if the cluster is another one than that of the model."""
@@ -185,7 +186,7 @@ class TopicsReader:
         return any([await consumer.position(tp) < end for tp, end in ends.items()])
 
     async def _ask(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
-        """Raise an error if no broker is there: a consumer that gets nothing does not say why."""
+        """Measure the lag; raise an error if no broker is there: a consumer that gets nothing does not say why."""
         try:
             ends = await asyncio.wait_for(consumer.end_offsets(partitions), _ANSWER_S)
         except TimeoutError:

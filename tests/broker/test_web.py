@@ -190,6 +190,34 @@ def test_data_without_a_newer_level_are_called_stale(broker: EmbeddedBroker, tmp
         until(lambda: live(web, 2), "newer levels end that", 60)
 
 
+def test_what_is_not_read_yet_is_measured_while_there_is_always_more(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    settings = deployment(broker.bootstrap_servers, "web-lag")
+    with Cluster(settings) as cluster:
+        cluster.create()
+
+    def lag(web: Process) -> float:
+        [line] = [each for each in web.get("/metrics")[1].split("\n") if each.startswith("tocsin_web_lag_records ")]
+        return float(line.split()[1])
+
+    with processes(tmp_path) as start:
+        web = start("web", **options(settings))
+        until(web.is_ready, "it has read the empty topics", 60)
+
+        def rests(meanwhile: list[Fact]) -> None:
+            """Have it stand still for so long that it asks for the lag when it goes on."""
+            web.process.send_signal(signal.SIGSTOP)
+            begun_s = time.monotonic()
+            publish(settings, meanwhile)
+            until(lambda: time.monotonic() > begun_s + 4, "it would ask by now")
+            web.process.send_signal(signal.SIGCONT)
+
+        rests(outage_of_x()[1] * 100)
+        before = until(lambda: lag(web), "it says how much is not read yet")
+        rests([])  # in the midst of it: there are records at hand all the time
+        assert 0 < until(lambda: (now := lag(web)) < before and [now], "it says how much is left")[0] < before
+        until(lambda: lag(web) == 0, "it has read all of it", 60)
+
+
 def test_topics_made_anew_make_the_model_anew(broker: EmbeddedBroker, tmp_path: Path) -> None:
     settings = deployment(broker.bootstrap_servers, "web-anew")
     with Cluster(settings) as cluster:
