@@ -18,18 +18,23 @@ COPY streams streams
 RUN uv build --wheel --build-constraints requirements.lock --require-hashes --out-dir dist . \
  && uv pip install --python /opt/tocsin/bin/python --no-deps --compile-bytecode dist/*.whl
 
+# Where `tocsin web` may write: a volume that is mounted there takes over whose it is.
+RUN mkdir /build/cache
+
 FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="Tocsin" \
       org.opencontainers.image.description="An open, exact outage detector: reports in Kafka become incidents." \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/tocsin /opt/tocsin
+COPY --from=build --chown=10001:10001 /build/cache /var/cache/tocsin-web
 ENV PATH=/opt/tocsin/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# Written nowhere but in /tmp, where the stages of one worker have their sockets: the root may be read-only.
+# Written nowhere but in /tmp, where the stages of one worker have their sockets, and by `tocsin web` in
+# /var/cache/tocsin-web: the root may be read-only.
 WORKDIR /etc/tocsin
 USER 10001:10001
-EXPOSE 6066
+EXPOSE 6066 6068
 STOPSIGNAL SIGTERM
-# Of a worker, on its default port; other commands need none.
+# Of a worker, on its default port; `tocsin web` has a port of its own, and other commands need no check.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import urllib.request as http; http.urlopen('http://127.0.0.1:6066/readyz', timeout=4)"]
 ENTRYPOINT ["tocsin"]

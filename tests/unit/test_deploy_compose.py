@@ -6,6 +6,8 @@ import fnmatch
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from streams.settings import load
+from streams.web.site import Health
 from streams.worker import STOP_S
 from tests.support.promql import ROOT
+from tests.support.webserver import web_server
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SETTINGS = ROOT / "deploy" / "tocsin.toml"
 every_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def running(command: str) -> list[str]:
+    """Return the services that run a command of Tocsin."""
+    return [name for name, service in SERVICES.items() if service.get("command") == [command]]
 
 
 def seconds(duration: str) -> int:
@@ -68,7 +77,8 @@ def test_ports_are_open_to_this_machine_only(name: str) -> None:
 @every_service
 def test_every_service_has_a_health_check(name: str) -> None:
     service = SERVICES[name]
-    of_the_image = "build" in service and "HEALTHCHECK" in DOCKERFILE
+    # the image's asks a worker's port
+    of_the_image = service.get("command") == ["worker"] and "HEALTHCHECK" in DOCKERFILE
     ends_by_itself = service["restart"] == "no"
     assert of_the_image or ends_by_itself or service["healthcheck"]["test"][0] == "CMD"
 
@@ -101,12 +111,14 @@ def test_whatever_is_mounted_is_there_and_cannot_be_written(name: str) -> None:
             assert source in COMPOSE["volumes"]
 
 
-def test_prometheus_asks_every_worker_where_it_listens() -> None:
+def test_prometheus_asks_every_worker_and_the_page_where_they_listen() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
-    workers = [name for name, service in SERVICES.items() if service.get("command") == ["worker"]]
-    port = load(SETTINGS).worker.http_port
-    (job,) = config["scrape_configs"]
-    assert job["static_configs"] == [{"targets": [f"{worker}:{port}" for worker in workers]}]
+    settings = load(SETTINGS)
+    asked = {job["job_name"]: job["static_configs"] for job in config["scrape_configs"]}
+    assert asked == {
+        "tocsin": [{"targets": [f"{name}:{settings.worker.http_port}" for name in running("worker")]}],
+        "tocsin-web": [{"targets": [f"{name}:{settings.web.port}" for name in running("web")]}],
+    }
 
 
 def test_the_workers_settings_are_good_and_reach_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +134,42 @@ def test_the_workers_settings_are_good_and_reach_the_broker(monkeypatch: pytest.
     assert f"./deploy/tocsin.toml:{environment['TOCSIN_SETTINGS']}:ro" in SERVICES["worker-1"]["volumes"]
 
 
-@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.get("command") == ["worker"]])
+@pytest.mark.parametrize("name", running("worker"))
 def test_a_worker_has_the_time_that_it_may_take_to_stop(name: str) -> None:
     assert seconds(SERVICES[name]["stop_grace_period"]) > STOP_S + 5
+
+
+def test_the_page_is_open_where_it_listens_and_asked_there_for_its_health() -> None:
+    web, settings = SERVICES["web"], load(SETTINGS).web
+    assert settings.host == "0.0.0.0"
+    assert web["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
+    assert f"http://127.0.0.1:{settings.port}/readyz" in web["healthcheck"]["test"][-1]
+    assert web["environment"] == SERVICES["worker-1"]["environment"]
+
+
+def test_the_page_may_write_the_folder_of_its_read_model() -> None:
+    """A named volume takes over whose the folder of the image is; without one it would be root's."""
+    mounts = dict(mount.split(":")[1::-1] for mount in SERVICES["web"]["volumes"])
+    folder = str(Path(load(SETTINGS).web.database).parent)
+    assert mounts[folder] in COMPOSE["volumes"]
+    [user] = re.findall(r"^USER (\S+)$", DOCKERFILE, flags=re.MULTILINE)
+    assert f"--chown={user} /build/cache {folder}\n" in DOCKERFILE
+
+
+HEALTH_CHECKS = [name for name, each in SERVICES.items() if "python" in each.get("healthcheck", {}).get("test", [])]
+
+
+@pytest.mark.parametrize("name", HEALTH_CHECKS)
+@pytest.mark.parametrize(("health", "code"), [(("live", None, 0.5), 0), (("stale", "no newer level", 400.0), 1)])
+def test_a_health_check_in_python_says_what_readyz_does(name: str, health: Health, code: int, tmp_path: Path) -> None:
+    """What is run is what the file says, but for the port."""
+    program, option, code_of_check = SERVICES[name]["healthcheck"]["test"][1:]
+    assert (program, option) == ("python", "-c")
+    with web_server(tmp_path, []) as server:
+        server.health = health
+        asked = code_of_check.replace(f"http://127.0.0.1:{load(SETTINGS).web.port}", server.address)
+        assert asked != code_of_check
+        assert subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False).returncode == code
 
 
 # --- image ----------------------------------------------------------------------------------------------------------
@@ -165,7 +210,9 @@ def test_the_image_runs_as_nobody_in_particular_and_without_what_built_it() -> N
 
 
 def test_the_health_check_asks_where_a_worker_listens() -> None:
-    assert f"http://127.0.0.1:{load(SETTINGS).worker.http_port}/readyz" in DOCKERFILE
+    settings = load(SETTINGS)
+    assert f"http://127.0.0.1:{settings.worker.http_port}/readyz" in DOCKERFILE
+    assert f"\nEXPOSE {settings.worker.http_port} {settings.web.port}\n" in DOCKERFILE
 
 
 # --- lock -----------------------------------------------------------------------------------------------------------

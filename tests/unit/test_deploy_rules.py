@@ -166,8 +166,19 @@ def test_promtool_accepts_the_configuration(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_job_is_called_as_the_rules_expect(name: str) -> None:
+def test_the_jobs_are_called_as_the_rules_expect(name: str) -> None:
     config = yaml.safe_load((FOLDER / name).read_text())
-    assert [job["job_name"] for job in config["scrape_configs"]] == ["tocsin"]
-    asked_for = {job for query in EVERY_QUERY for job in re.findall(r'\bjob="(\w+)"', query.expr)}
-    assert asked_for == {"tocsin"}
+    assert [job["job_name"] for job in config["scrape_configs"]] == ["tocsin", "tocsin-web"]
+    matched = [each for query in EVERY_QUERY for each in re.findall(r'\bjob=~?"([^"]+)"', query.expr)]
+    assert {job for each in matched for job in each.split("|")} == {"tocsin", "tocsin-web"}
+
+
+@every_query
+def test_what_only_one_of_the_jobs_has_is_asked_of_that_job(query: Query) -> None:
+    """A worker must not be taken for the page, nor the page for a worker, by a metric that both have or by its name."""
+    for match in re.finditer(r"\b(up|process_\w+|tocsin_web_\w+)(\{[^}]*\})?", query.expr):
+        jobs = re.findall(r'\bjob=~?"([^"]+)"', match[2] or "")
+        if match[1].startswith("tocsin_web_"):
+            assert jobs == ["tocsin-web"], match[0]
+        elif query.place in {rule["alert"] for rule in alerts()}:
+            assert jobs, match[0]
