@@ -12,8 +12,10 @@ import pytest
 PACKAGES = {
     "alertmanager": "prometheus-alertmanager",
     "amtool": "prometheus-alertmanager",
+    "caddy": "caddy",
     "chromium": "chromium",
     "curl": "curl",
+    "nginx": "nginx-light",
     "prometheus": "prometheus",
     "promtool": "prometheus",
 }
