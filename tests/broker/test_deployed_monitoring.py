@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager with the files of deploy/, watching real workers on a real Kafka.
+"""Prometheus and Alertmanager with the files of deploy/, watching real workers and a real page on a real Kafka.
 
 The files are used as they are but for what a container network gives: addresses become loopback ports, and Prometheus
 asks each second instead of each quarter of a minute. Bins last a second, so that there is something to see.
@@ -34,6 +34,7 @@ QUICK = {
     "kafka.prefix": PREFIX,
     "kafka.replication_factor": "1",
     "worker.http_host": "127.0.0.1",
+    "web.host": "127.0.0.1",
     "count.bin_s": "1",
     "count.window_bins": "5",
     "count.epoch_s": "5",
@@ -43,7 +44,15 @@ QUICK = {
     "detect.limit.above": "3",
 }
 #: What has no series here: what has not happened, and what the limit, unlike other detectors, does not expect.
-ABSENT = ("tocsin_count_gaps_total", "tocsin_detect_gaps_total", "ALERTS{alertname=~", "tocsin_expected_reports")
+ABSENT = (
+    "tocsin_count_gaps_total",
+    "tocsin_detect_gaps_total",
+    "tocsin_web_facts_repeated_total",
+    "tocsin_web_facts_contradicted_total",
+    "tocsin_web_facts_unreadable_total",
+    "ALERTS{alertname=~",
+    "tocsin_expected_reports",
+)
 
 
 def tocsin(broker: EmbeddedBroker, settings: dict[str, str]) -> list[str]:
@@ -79,13 +88,15 @@ def outage(broker: EmbeddedBroker) -> Iterator[None]:
 
 
 @contextmanager
-def watched(workers: list[str], folder: Path) -> Iterator[tuple[str, str]]:
-    """Run Prometheus and Alertmanager; yield their addresses."""
+def watched(targets: dict[str, list[str]], folder: Path) -> Iterator[tuple[str, str]]:
+    """Run Prometheus, which asks these targets of each job, and Alertmanager; yield their addresses."""
     prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = workers
+    assert [job["job_name"] for job in config["scrape_configs"]] == list(targets)
+    for job in config["scrape_configs"]:
+        job["static_configs"][0]["targets"] = targets[job["job_name"]]
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(config))
     (folder / "rules").symlink_to(DEPLOY / "prometheus" / "rules")
@@ -111,35 +122,38 @@ def watched(workers: list[str], folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def deployed(broker: EmbeddedBroker, folder: Path) -> Iterator[list[str]]:
-    """Create the topics, run a worker with all stages and one with count alone; yield their addresses."""
+def deployed(broker: EmbeddedBroker, folder: Path) -> Iterator[dict[str, list[str]]]:
+    """Create the topics, run a worker with all stages, one with count alone, and the page; yield where each job is."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
     created = CliRunner().invoke(app, [*tocsin(broker, QUICK), "topics", "create"])
     assert created.exit_code == 0, created.output
-    with ExitStack() as workers:
-        addresses = []
-        for stages in ([], ["count"]):
+    commands = [("tocsin", ["worker"]), ("tocsin", ["worker", "count"]), ("tocsin-web", ["web"])]
+    targets: dict[str, list[str]] = {job: [] for job, _ in commands}
+    with ExitStack() as processes:
+        for job, command in commands:
             port = free_port()
-            options = tocsin(broker, {**QUICK, "worker.http_port": str(port)})
-            command = [sys.executable, "-m", "streams.cli", *options, "worker", *stages]
-            url, log = f"http://127.0.0.1:{port}/livez", folder / f"worker-{port}.log"
-            workers.enter_context(running(command, url, log, environment))
-            addresses.append(f"127.0.0.1:{port}")
-        yield addresses
+            own = {"worker.http_port": str(port), "web.port": str(port), "web.database": str(folder / "web.sqlite3")}
+            options = tocsin(broker, {**QUICK, **own})
+            url, log = f"http://127.0.0.1:{port}/livez", folder / f"{command[0]}-{port}.log"
+            processes.enter_context(
+                running([sys.executable, "-m", "streams.cli", *options, *command], url, log, environment)
+            )
+            targets[job].append(f"127.0.0.1:{port}")
+        yield targets
 
 
 @pytest.fixture
 def monitoring(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """The addresses of Prometheus and Alertmanager, which watch two workers during an outage."""
+    """The addresses of Prometheus and Alertmanager, which watch two workers and a page during an outage."""
     with (
-        deployed(broker, tmp_path) as workers,
+        deployed(broker, tmp_path) as targets,
         outage(broker),
-        watched(workers, tmp_path) as addresses,
+        watched(targets, tmp_path) as addresses,
     ):
         yield addresses
 
 
-def test_what_is_deployed_watches_the_workers_and_its_dashboards_show_them(monitoring: tuple[str, str]) -> None:
+def test_what_is_deployed_watches_workers_and_page_and_its_dashboards_show_them(monitoring: tuple[str, str]) -> None:
     prometheus, alertmanager = monitoring
 
     def ask(expr: str) -> dict[str, Any]:
@@ -150,11 +164,21 @@ def test_what_is_deployed_watches_the_workers_and_its_dashboards_show_them(monit
         ready = ask("sum(tocsin_ready)")["data"]["result"]
         return bool(ready) and float(ready[0]["value"][1]) == 4
 
+    def shows_the_outage() -> bool:
+        ready = ask("tocsin_web_ready == 1 and on (instance) tocsin_web_judged_seconds > 0")["data"]["result"]
+        return [each["metric"]["job"] for each in ready] == ["tocsin-web"]
+
     def empty(queries: list[Query]) -> list[Query]:
         return [each for each in queries if not ask(each.expr)["data"]["result"]]
 
     until(has_all_stages, "both workers are scraped, and their four stages are ready", 60)
     until(lambda: ask('max(tocsin_state{state=~"open|held"}) == 1')["data"]["result"], "the outage is an incident", 60)
+    until(shows_the_outage, "the page is up to date with it", 60)
+    # a page that answers is no worker, and the other way round
+    assert {each["metric"]["job"]: each["value"][1] for each in ask("sum by (job) (up)")["data"]["result"]} == {
+        "tocsin": "2",
+        "tocsin-web": "1",
+    }
 
     queries = [*dashboard_queries(), *runbook_queries()]
     refused = {each.place: answer["error"] for each in queries if (answer := ask(each.expr))["status"] != "success"}
