@@ -101,6 +101,11 @@ class Query:
                 ],
             )
 
+    def worded_since(self, revision: int) -> set[str]:
+        """Return the services of which something else is said in words than at a revision."""
+        with self.database.reading() as db:
+            return {name for (name,) in db.execute("SELECT service FROM services WHERE worded > ?", (revision,))}
+
     def service(self, name: str) -> shapes.ServiceDetail:
         """Return a service with its regions and what is open.
 

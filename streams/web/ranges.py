@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from streams.archive import QUARTER_MS
 from streams.events import DAY_MS, MINUTE_MS, Levels, LevelState, Outage, Series, decode
 from streams.outages import WHOLE_SERVICE
@@ -128,8 +130,21 @@ class Ranges:
             ],
         )
 
-    def sparklines(self) -> shapes.Sparklines:
-        """Return the last day of all services in quarters of an hour; without those that have none in it."""
+    def sparklines(self, services: Sequence[str] = ()) -> shapes.Sparklines:
+        """Return the last day of some services in quarters of an hour; without those that have none in it.
+
+        Parameters
+        ----------
+        services
+            Their names; all if none is named.
+        """
+        made = self._all_sparklines()
+        if not services:
+            return made
+        own = {name: made.services[name] for name in sorted(services) if name in made.services}
+        return msgspec.structs.replace(made, services=own)
+
+    def _all_sparklines(self) -> shapes.Sparklines:
         with self._query.database.reading() as db:
             newest = newest_ms(db)
             if newest is None:

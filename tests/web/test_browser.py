@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 from streams.web.pages.languages import read_languages
 from tests.support.programs import program
 from tests.support.waiting import until
-from tests.support.webdata import outage_of_x
+from tests.support.webdata import level, outage_of_x
 from tests.support.webserver import WebServer, web_server
 
 OUTAGE = "x.20250524T1201Z"
@@ -169,6 +169,38 @@ def test_after_a_restart_of_the_server_the_page_goes_on_without_reload_or_gap(
         times = [each.get_attribute("datetime") for each in shown.all()]
         assert len(set(times)) == 60
         assert is_marked(page)
+
+
+def test_of_many_services_those_that_change_are_brought_up_to_date(chromium: Browser, tmp_path: Path) -> None:
+    names = [f"service-{number:03}" for number in range(130)]
+    with web_server(tmp_path, [level(name, 0, "normal", 2) for name in names]) as server, visit(chromium) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.address)
+        expect(page.locator("body[data-updated]")).to_be_attached()
+        page.evaluate("for (const row of document.querySelectorAll('.row')) row.seen = true")
+        server.enter([level(name, 1, "open" if name == "service-100" else "normal", 3) for name in names])
+        first = page.locator(".row").first
+        expect(first).to_have_attribute("data-service", "service-100")
+        expect(first.locator(".state")).to_have_text("Outage")
+        expect(page.locator(".chip", has_text="Outage")).to_be_visible()
+        expect(page.locator(".chip", has_text="Learning")).to_be_hidden()
+        figures = page.locator(".row .figure b")
+        until(lambda: set(figures.all_text_contents()) == {"45"}, "all rows say the new figure, also out of sight")
+        shown = page.eval_on_selector_all(
+            ".row", "rows => rows.map(each => [each.dataset.service, each.seen === true])"
+        )
+        assert shown == [["service-100", False], *([name, True] for name in names if name != "service-100")]
+        server.enter([level(name, 2, "normal", 2) for name in [*names, "a-new-one"]])
+        until(lambda: page.locator(".row").count() == 131, "the new service is there")
+        order = page.eval_on_selector_all(".row", "rows => rows.map(each => each.dataset.service)")
+        assert order == sorted([*names, "a-new-one"])
+        assert page.locator(".group").count() == 7
+        lines = [each for each in asked if "/sparklines" in each]
+        assert lines
+        assert all("service=service-129" not in each for each in lines)
+        assert all("/api/v1/services" not in each for each in asked)
+        assert len([each for each in asked if each.rstrip("/") == server.address]) == 1
 
 
 def test_data_that_are_old_are_said_to_be(chromium: Browser, tmp_path: Path) -> None:

@@ -94,6 +94,13 @@ def happening(service: Service, language: Language, settings: Settings) -> Marku
     return language.say("%(sentence)s.", sentence=_figures(service, language, settings))
 
 
+def usually(service: Service, language: Language) -> Markup:
+    """Return what is usual for a service, in words."""
+    if service.usual is None:
+        return language.say("usual not known")
+    return language.say("usually %(n)s", n=language.number(service.usual))
+
+
 def _figures(service: Service, language: Language, settings: Settings) -> Markup:
     window = language.length(settings.count.window_ms)
     worst = service.worst[0] if service.worst else None

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from streams.events import Incident, IncidentState, LevelState, Outage
 from streams.outages import WHOLE_SERVICE
+from streams.web.changes import place
 from streams.web.query import AskedWronglyError, Filter
 from streams.web.ranges import LENGTHS_MS
 from streams.web.site import Site
@@ -35,6 +36,18 @@ def overview(site: Site, request: Request) -> dict[str, Any]:
         "text": text,
         "states": states,
     }
+
+
+def changes(site: Site, request: Request) -> dict[str, Any]:
+    """Return the overview, and of which services other words are to be said than at the revision `after`."""
+    known = place(request.query_params.get("after", ""))
+    with site.query.database.reading():  # all of one state of things
+        here = site.changes.here()
+        values = overview(site, request)
+        since = known.revision if known is not None and known.model == here.model else -1
+        worded = site.query.worded_since(since if since <= here.revision else -1)
+    fresh = [each for each in values["services"] if each.service in worded]
+    return {**values, "after": here, "fresh": fresh}
 
 
 def service(site: Site, request: Request) -> dict[str, Any]:
