@@ -257,10 +257,7 @@ class ReadModel:
         if not new:
             return
         touched.add(levels.service)
-        self._db.execute(
-            ENTER_SERVICE,
-            (levels.service, levels.bin_ms, value),
-        )
+        self._db.execute(ENTER_SERVICE, (levels.service, levels.bin_ms, value))
 
     def _enter_quarter(self, quarter: QuarterLevels, applied: Applied) -> None:
         total = rows.whole_quarter(quarter)
@@ -321,18 +318,16 @@ class ReadModel:
             ("quarters", "start_ms", QUARTERS_KEPT_MS),
         ):
             for (service,) in self._db.execute("SELECT service FROM services").fetchall():
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE service = ? AND {column} <= ?",
-                    (service, newest_ms - kept_ms),
-                )
+                old = f"DELETE FROM {table} WHERE service = ? AND {column} <= ?"
+                self._db.execute(old, (service, newest_ms - kept_ms))
         self._db.execute("DELETE FROM services WHERE bin_ms <= ?", (newest_ms - BINS_KEPT_MS,))
         ended = "SELECT id FROM {} WHERE opened_ms <= ? AND state <> 'open'"
-        old = (newest_ms - ENDED_KEPT_MS,)
-        self._db.execute(f"DELETE FROM transitions WHERE id IN ({ended.format('incidents')})", old)
-        self._db.execute("DELETE FROM incidents WHERE opened_ms <= ? AND state <> 'open'", old)
+        before = (newest_ms - ENDED_KEPT_MS,)
+        self._db.execute(f"DELETE FROM transitions WHERE id IN ({ended.format('incidents')})", before)
+        self._db.execute("DELETE FROM incidents WHERE opened_ms <= ? AND state <> 'open'", before)
         for table, column in (("changes", "id"), ("series", "outage")):
-            self._db.execute(f"DELETE FROM {table} WHERE {column} IN ({ended.format('outages')})", old)
-        self._db.execute("DELETE FROM outages WHERE opened_ms <= ? AND state <> 'open'", old)
+            self._db.execute(f"DELETE FROM {table} WHERE {column} IN ({ended.format('outages')})", before)
+        self._db.execute("DELETE FROM outages WHERE opened_ms <= ? AND state <> 'open'", before)
 
     def _open(self) -> None:
         if self._is_there():

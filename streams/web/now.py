@@ -66,6 +66,8 @@ def region_now(level: Level, end_ms: int, settings: Settings) -> shapes.RegionNo
         ratio=rows.ratio(level.window, usual),
         score=level.score,
         score_threshold=level.score_threshold,
+        clear_score=level.clear_score,
+        clear_threshold=level.clear_threshold,
         raise_above=level.raise_above,
         clear_below=level.clear_below,
         incident=level.incident,

@@ -155,9 +155,10 @@ class Ranges:
             made_of = meta(db, "name"), meta(db, "quarters"), end_ms
             if self._sparklines[0] == made_of:
                 return self._sparklines[1]
-            points: dict[str, list[tuple[int, int, float | None]]] = defaultdict(list)
+            points: dict[str, list[tuple[int, int | None, float | None]]] = defaultdict(list)
             for service, *point in db.execute(
-                "SELECT service, start_ms, count, expected FROM quarters WHERE start_ms >= ? AND start_ms < ?",
+                "SELECT service, start_ms, CASE WHEN state IN ('sensor-lost', 'unobserved') THEN NULL ELSE count END,"
+                " expected FROM quarters WHERE start_ms >= ? AND start_ms < ?",
                 (start_ms, end_ms),
             ):
                 points[service].append((point[0], point[1], point[2]))
@@ -250,7 +251,7 @@ def _no_sparklines() -> shapes.Sparklines:
     return shapes.Sparklines(step_ms=QUARTER_MS, start_ms=None, length=0, services={})
 
 
-def _at(points: Iterable[tuple[int, int, float | None]]) -> list[int]:
+def _at(points: Iterable[tuple[int, int | None, float | None]]) -> list[int]:
     return [at_ms for at_ms, _, _ in points]
 
 

@@ -41,7 +41,8 @@ from tests.support.scenarioruns import deployment
 
 #: The scenario's history that is taught, and the part of it that is judged and shown too.
 _TAUGHT_DAYS = 8
-_START_MS = 1_748_044_800_000
+#: Start of the first bin of `level`.
+LEVELS_START_MS = 1_748_044_800_000
 
 
 def with_database(settings: Settings, database: Path, **web: object) -> Settings:
@@ -143,7 +144,7 @@ def level(service: str, number: int, state: LevelState, count: int) -> Fact:
         state=state,
         incident=incident,
     )
-    levels = Levels(service=service, bin_ms=_START_MS + number * MINUTE_MS, regions=[own])
+    levels = Levels(service=service, bin_ms=LEVELS_START_MS + number * MINUTE_MS, regions=[own])
     return Fact(Topics("tocsin").levels, 0, 0, encode(levels))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,7 +211,53 @@ def test_data_that_are_old_are_said_to_be(chromium: Browser, tmp_path: Path) -> 
         expect(page.get_by_role("status")).to_contain_text("Stale")
 
 
+# What is not known
+
+
+def test_the_page_of_no_service_says_what_to_do_until_there_is_one(chromium: Browser, tmp_path: Path) -> None:
+    with web_server(tmp_path, []) as server, visit(chromium) as page:
+        page.goto(server.address)
+        expect(page.get_by_role("heading", level=1)).to_have_text("No service is watched yet")
+        expect(page.locator(".steps")).to_contain_text("tocsin worker")
+        expect(page.get_by_role("searchbox")).to_be_hidden()
+        axe_finds_nothing(page)
+        expect(page.locator("body[data-updated]")).to_be_attached()
+        server.enter([level("a", 0, "learning", 2)])
+        expect(page.locator(".row")).to_have_count(1)
+        expect(page.get_by_role("searchbox")).to_be_visible()
+
+
+def test_a_chart_shows_where_reports_were_missing(chromium: Browser, tmp_path: Path) -> None:
+    seen = [level("a", number, "normal", 2) for number in range(30)]
+    with web_server(tmp_path, seen) as server, visit(chromium) as page:
+        page.goto(f"{server.address}/services/a")
+        expect(page.locator("#chart canvas")).to_be_visible()
+        expect(page.locator("#chart-note")).to_be_hidden()
+        server.enter([level("a", number, "sensor-lost", 0) for number in range(30, 40)])
+        expect(page.locator("#chart-note")).to_contain_text("Hatched")
+        axe_finds_nothing(page)
+
+
+def test_the_legend_leaves_out_what_is_not_known(chromium: Browser, tmp_path: Path) -> None:
+    with web_server(tmp_path, [level("a", number, "learning", 2) for number in range(30)]) as server:
+        with visit(chromium) as page:
+            page.goto(f"{server.address}/services/a")
+            legend = page.locator("#chart .u-legend .u-series:visible")
+            expect(legend).to_have_text([re.compile("Time"), re.compile("Reports in 15 minutes.*30")])
+        server.enter([level("a", number, "normal", 2) for number in range(30, 40)])
+        with visit(chromium) as page:
+            page.goto(f"{server.address}/services/a")
+            expect(page.locator("#chart .u-legend .u-series:visible")).to_have_count(3)
+
+
 # For everybody
+
+
+def axe_finds_nothing(page: Page) -> None:
+    """Look for everything that axe knows."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -239,9 +286,7 @@ def test_axe_finds_nothing_while_an_outage_goes_on(chromium: Browser, tmp_path: 
             with visit(chromium, theme=theme) as page:
                 page.goto(server.address)
                 drawn(page, "overview")
-                page.evaluate(AXE.read_text())
-                found = page.evaluate("axe.run()")
-                assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+                axe_finds_nothing(page)
 
 
 @pytest.mark.parametrize("language", list(read_languages()))

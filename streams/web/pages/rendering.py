@@ -9,10 +9,12 @@ from urllib.parse import urlencode
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from streams.events import DAY_MS
+from streams.topics import Topics
 from streams.web.changes import Place
 from streams.web.kept import Made, tagged
 from streams.web.pages import sentences, views
@@ -149,6 +151,7 @@ class Pages:
             "OUTAGE_STATES": sentences.OUTAGE_STATES,
             "TRANSITIONS": sentences.TRANSITIONS,
             "happening": happening,
+            "reports_topic": Markup('<code dir="ltr">{}</code>').format(Topics(settings.kafka.prefix).reports),
             "usually": lambda service: sentences.usually(service, language),
             "window": language.length(settings.count.window_ms),
         }

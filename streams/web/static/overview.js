@@ -22,8 +22,9 @@ function draw(row, own) {
   const high = own.usual.map((usual, index) => (spread[index] === null ? null : usual + spread[index]));
   const low = own.usual.map((usual, index) => (spread[index] === null ? null : Math.max(0, usual - spread[index])));
   const highest = Math.max(0, ...own.window);
-  // three times the band at least, so that the noise of a quiet day looks as quiet as it is
-  const top = Math.max(highest, 3 * Math.max(0, ...high), 4);
+  // three times the band at least, so that the noise of a quiet day looks as quiet as it is; without a band, half-way up
+  const usually = Math.max(0, ...high);
+  const top = Math.max(usually ? highest : 2 * highest, 3 * usually, 4);
   const scale = { width: WIDTH, height: HEIGHT, top, length: own.window.length };
   svg.replaceChildren(
     make("path", { class: "band", d: band(low, high, scale) }),
