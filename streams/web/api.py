@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from streams.events import encode
 from streams.web import downloads, feed, parameters, shapes, summary
+from streams.web.kept import Made, tagged, with_tag
 from streams.web.parameters import IN_PATH, Asked, Parameter
 from streams.web.query import PAGE, Filter
 from streams.web.site import Site
@@ -100,9 +100,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "/api/v1/sparklines",
         "sparklines",
-        "The last day of all services",
-        lambda site, _, __: site.ranges.sparklines(),
+        "The last day of all services, or of some",
+        lambda site, asked, _: site.ranges.sparklines(asked["service"]),
         shapes.Sparklines,
+        (parameters.SERVICES,),
     ),
     Operation(
         "/api/v1/regions",
@@ -209,39 +210,31 @@ def _endpoint(operation: Operation, site: Site) -> Callable[[Request], Response]
     # no coroutine: each request has a thread to ask the read model in
     def answer(request: Request) -> Response:
         asked = parameters.read(request, operation.parameters)
-        headers = {REVISION_HEADER: str(site.changes.here())}
-        made = operation.answer(site, asked, request)
-        if isinstance(operation.gives, str):
-            media_type, body = operation.gives, made.encode()
-        else:
-            media_type, body = "application/json", encode(made)
+        here = site.changes.here()
+        headers = {REVISION_HEADER: str(here)}
+        media_type = operation.gives if isinstance(operation.gives, str) else "application/json"
         if operation.name.startswith("outageAs"):
             suffix = operation.path.rpartition(".")[2]
             disposition = "inline" if suffix == "svg" else "attachment"
             headers["content-disposition"] = f'{disposition}; filename="{asked["id"]}.{suffix}"'
-        if isinstance(made, shapes.Incidents | shapes.Outages) and made.next is not None:
-            headers["link"] = f'<{_following(request, made.next)}>; rel="next"'
+
+        def make() -> Made:
+            found = operation.answer(site, asked, request)
+            if isinstance(found, str):
+                return Made(found.encode())
+            more = isinstance(found, shapes.Incidents | shapes.Outages) and found.next is not None
+            link = {"link": f'<{_following(request, found.next)}>; rel="next"'} if more else {}
+            return Made(encode(found), link)
+
         if not operation.cached:
-            return Response(body, headers={**headers, "cache-control": "no-store"}, media_type=media_type)
-        return _tagged(request, body, media_type, headers)
+            return Response(make().body, headers={**headers, "cache-control": "no-store"}, media_type=media_type)
+        if operation.may_not_know:  # that does not depend on the read model alone
+            return tagged(request, with_tag(make()), media_type, headers)
+        key = operation.name, request.url.path, request.url.query, site.address(request), here
+        return tagged(request, site.kept.get(key, make), media_type, headers)
 
     answer.__name__ = operation.name
     return answer
-
-
-def _tagged(request: Request, body: bytes, media_type: str, headers: dict[str, str]) -> Response:
-    """Return an answer with a tag of its content, or that the content is known."""
-    # weak, for the same content may come compressed
-    tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers |= {"etag": tag, "cache-control": "no-cache"}
-    if _is_known(tag, request.headers.getlist("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=media_type)
-
-
-def _is_known(tag: str, told: Iterable[str]) -> bool:
-    known = [each.strip() for line in told for each in line.split(",")]
-    return "*" in known or any(each.removeprefix("W/") == tag.removeprefix("W/") for each in known)
 
 
 def _following(request: Request, cursor: str) -> str:

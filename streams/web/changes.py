@@ -26,6 +26,14 @@ class Place:
         return f"{self.model}.{self.revision}"
 
 
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What somebody wants to be told: of which service (None: of all), and `brief`, that something has changed only."""
+
+    service: str | None = None
+    brief: bool = False
+
+
 def place(text: str) -> Place | None:
     """Return the place that an event id says, None if it is no id of ours."""
     model, _, revision = text.rpartition(".")
@@ -64,16 +72,17 @@ class Changes:
             here = Place(meta(db, "name"), int(meta(db, "revision")))
             return here, self._revision(here, newest_ms(db))
 
-    def since(self, since: Place, service: str | None = None) -> tuple[Place, bytes]:
+    def since(self, since: Place, interest: Interest = Interest()) -> tuple[Place, bytes]:
         """Return where the read model is, and the events from there to here; nothing if nothing has changed.
 
         Parameters
         ----------
         since
             What is known already.
-        service
-            The service that is asked about, with the levels of its regions; None for all, without.
+        interest
+            What is asked about. Of one service, the levels of its regions are told too.
         """
+        service = interest.service
         with self._query.database.reading() as db:
             here = Place(meta(db, "name"), int(meta(db, "revision")))
             newest = newest_ms(db)
@@ -83,6 +92,13 @@ class Changes:
                 return here, b""
             condition = "revision > ?" if service is None else "revision > ? AND service = ?"
             values = (since.revision,) if service is None else (since.revision, service)
+            if interest.brief:
+                # what changes outages and levels changes what is said of their service
+                changed = (
+                    f"SELECT 1 FROM services WHERE {condition} UNION ALL SELECT 1 FROM transitions WHERE {condition}"
+                )
+                found = db.execute(f"{changed} LIMIT 1", values * 2).fetchone()
+                return here, b"" if found is None else self._revision(here, newest)
             transitions = db.execute(
                 f"SELECT document FROM transitions WHERE {condition} ORDER BY at_ms, id, sequence LIMIT ?",
                 (*values, MOST_TRANSITIONS + 1),

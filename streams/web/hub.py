@@ -14,23 +14,24 @@ import structlog
 from streams.events import encode
 from streams.metrics import WebMetrics
 from streams.web import shapes
-from streams.web.changes import Changes, Place, event
+from streams.web.changes import Changes, Interest, Place, event
 
 log = structlog.get_logger(__name__)
 
-#: What may wait for one client. Those of one service share the messages, so memory holds each once.
+#: What may wait for one client. Those of one interest share the messages, so memory holds each once.
 WAITING_MESSAGES = 64
 WAITING_BYTES = 4 << 20
 #: How long changes are gathered before they are told: what one bin brings arrives in several commits.
 GATHER_S = 0.1
 _STATUS_S = 1.0
+_ANYTHING = Interest(brief=True)
 
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """One who listens: to all services, or to one."""
+    """One who listens."""
 
-    service: str | None
+    interest: Interest
     waiting: deque[bytes] = field(default_factory=deque)
     waiting_bytes: int = 0
     awake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,7 +78,7 @@ class Hub:
         self._status = status
         self._metrics = metrics
         self._most = most
-        self._clients: dict[str | None, set[Client]] = defaultdict(set)
+        self._clients: dict[Interest, set[Client]] = defaultdict(set)
         self._told = Place("", 0)
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -133,22 +134,22 @@ class Hub:
             client.end()
         self._changed.set()
 
-    async def listen(self, service: str | None, since: Place | None) -> AsyncIterator[bytes]:
+    async def listen(self, interest: Interest, since: Place | None) -> AsyncIterator[bytes]:
         """Yield what a client is sent: how current everything is, what it has missed, and then what comes.
 
         Parameters
         ----------
-        service
-            The service that it listens to; None for all.
+        interest
+            What it wants to be told.
         since
             What it knows already; None for nothing but what comes.
         """
-        client = self._join(service)
+        client = self._join(interest)
         try:
             yield b"retry: 2000\n\n" + _said(await asyncio.to_thread(self._status))
             # it has joined, so what changes after this answer waits for it; some of it may come twice
             _, now = await asyncio.to_thread(self._changes.now)
-            missed = b"" if since is None else (await asyncio.to_thread(self._changes.since, since, service))[1]
+            missed = b"" if since is None else (await asyncio.to_thread(self._changes.since, since, interest))[1]
             yield missed or now
             while not client.ended:
                 await client.awake.wait()
@@ -160,39 +161,40 @@ class Hub:
         finally:
             self._leave(client)
 
-    def _join(self, service: str | None) -> Client:
-        client = Client(service, ended=self._closed)
-        self._clients[service].add(client)
+    def _join(self, interest: Interest) -> Client:
+        client = Client(interest, ended=self._closed)
+        self._clients[interest].add(client)
         self._metrics.streams.inc()
         return client
 
     def _leave(self, client: Client) -> None:
-        own = self._clients[client.service]
+        own = self._clients[client.interest]
         own.discard(client)
         if not own:
-            del self._clients[client.service]
+            del self._clients[client.interest]
         self._metrics.streams.dec()
 
     async def _tell(self) -> None:
-        """Tell what has changed since the last time to each service's listeners."""
-        services = [None, *(each for each in list(self._clients) if each is not None)]
-        found = await asyncio.to_thread(lambda: [self._changes.since(self._told, each) for each in services])
-        for service, (_, message) in zip(services, found, strict=True):
+        """Tell what has changed since the last time to those whom it interests."""
+        # the brief one first: it is short, and its place is asked for even where nobody listens
+        interests = [_ANYTHING, *(each for each in list(self._clients) if each != _ANYTHING)]
+        found = await asyncio.to_thread(lambda: [self._changes.since(self._told, each) for each in interests])
+        for interest, (_, message) in zip(interests, found, strict=True):
             if message:
-                self._offer(service, message)
+                self._offer(interest, message)
         # of the first question: later ones may have seen more, which is told once more
         self._told = found[0][0]
 
-    def _offer(self, service: str | None, message: bytes) -> None:
-        for client in list(self._clients.get(service, ())):
+    def _offer(self, interest: Interest, message: bytes) -> None:
+        for client in list(self._clients.get(interest, ())):
             if not client.offer(message):
                 client.end()
                 self._metrics.dropped.inc()
-                log.info("a client reads too slowly and is cut off", service=service)
+                log.info("a client reads too slowly and is cut off", service=interest.service)
 
     def _offer_all(self, message: bytes) -> None:
-        for service in list(self._clients):
-            self._offer(service, message)
+        for interest in list(self._clients):
+            self._offer(interest, message)
 
 
 def _said(status: shapes.Status) -> bytes:

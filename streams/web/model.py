@@ -23,8 +23,8 @@ from streams.archive import QUARTER_MS
 from streams.events import DAY_MS, MINUTE_MS, Incident, Levels, Outage, QuarterLevels, Series, decode, encode
 from streams.settings import Settings
 from streams.topics import Topics
-from streams.web import rows
-from streams.web.now import summarize
+from streams.web import rows, shapes
+from streams.web.now import summarize, worded
 from streams.web.schema import ENTER_INCIDENT, ENTER_OUTAGE, ENTER_SERVICE, SCHEMA, SCHEMA_VERSION
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,7 @@ ENDED_KEPT_MS = 400 * DAY_MS
 Kind = Literal["incidents", "outages", "levels", "quarters", "series"]
 
 _CACHE_KIB = 16_384
+_service_decoder = msgspec.json.Decoder(shapes.Service)
 
 
 class ModelError(Exception):
@@ -256,10 +257,7 @@ class ReadModel:
         if not new:
             return
         touched.add(levels.service)
-        self._db.execute(
-            ENTER_SERVICE,
-            (levels.service, levels.bin_ms, value),
-        )
+        self._db.execute(ENTER_SERVICE, (levels.service, levels.bin_ms, value))
 
     def _enter_quarter(self, quarter: QuarterLevels, applied: Applied) -> None:
         total = rows.whole_quarter(quarter)
@@ -289,19 +287,25 @@ class ReadModel:
 
     def _summarize(self, service: str, revision: int) -> None:
         """Bring what is said of a service now up to date."""
-        found = self._db.execute("SELECT levels FROM services WHERE service = ?", (service,)).fetchone()
+        found = self._db.execute(
+            "SELECT levels, summary, worded FROM services WHERE service = ?", (service,)
+        ).fetchone()
         if found is None:
             return  # an outage is known before the first level
+        levels, before, worded_at = found
         outage = self._db.execute(
             "SELECT document FROM outages WHERE service = ? AND state = 'open' ORDER BY opened_ms DESC LIMIT 1",
             (service,),
         ).fetchone()
         summary = summarize(
-            decode(found[0], Levels), None if outage is None else decode(outage[0], Outage), self._settings
+            decode(levels, Levels), None if outage is None else decode(outage[0], Outage), self._settings
         )
+        if not before or worded(_service_decoder.decode(before)) != worded(summary):
+            worded_at = revision
         self._db.execute(
-            "UPDATE services SET summary = ?, state = ?, rank = ?, window = ?, revision = ? WHERE service = ?",
-            (encode(summary), summary.state, rows.rank(summary.state), summary.window, revision, service),
+            "UPDATE services SET summary = ?, state = ?, rank = ?, window = ?, revision = ?, worded = ?"
+            " WHERE service = ?",
+            (encode(summary), summary.state, rows.rank(summary.state), summary.window, revision, worded_at, service),
         )
 
     def _prune(self, before_ms: int | None) -> None:
@@ -314,18 +318,16 @@ class ReadModel:
             ("quarters", "start_ms", QUARTERS_KEPT_MS),
         ):
             for (service,) in self._db.execute("SELECT service FROM services").fetchall():
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE service = ? AND {column} <= ?",
-                    (service, newest_ms - kept_ms),
-                )
+                old = f"DELETE FROM {table} WHERE service = ? AND {column} <= ?"
+                self._db.execute(old, (service, newest_ms - kept_ms))
         self._db.execute("DELETE FROM services WHERE bin_ms <= ?", (newest_ms - BINS_KEPT_MS,))
         ended = "SELECT id FROM {} WHERE opened_ms <= ? AND state <> 'open'"
-        old = (newest_ms - ENDED_KEPT_MS,)
-        self._db.execute(f"DELETE FROM transitions WHERE id IN ({ended.format('incidents')})", old)
-        self._db.execute("DELETE FROM incidents WHERE opened_ms <= ? AND state <> 'open'", old)
+        before = (newest_ms - ENDED_KEPT_MS,)
+        self._db.execute(f"DELETE FROM transitions WHERE id IN ({ended.format('incidents')})", before)
+        self._db.execute("DELETE FROM incidents WHERE opened_ms <= ? AND state <> 'open'", before)
         for table, column in (("changes", "id"), ("series", "outage")):
-            self._db.execute(f"DELETE FROM {table} WHERE {column} IN ({ended.format('outages')})", old)
-        self._db.execute("DELETE FROM outages WHERE opened_ms <= ? AND state <> 'open'", old)
+            self._db.execute(f"DELETE FROM {table} WHERE {column} IN ({ended.format('outages')})", before)
+        self._db.execute("DELETE FROM outages WHERE opened_ms <= ? AND state <> 'open'", before)
 
     def _open(self) -> None:
         if self._is_there():

@@ -46,6 +46,12 @@ def summarize(levels: Levels, outage: Outage | None, settings: Settings) -> shap
     )
 
 
+def worded(service: shapes.Service) -> tuple[object, ...]:
+    """Return what the words about a service are made of: its figures only where an incident is open."""
+    figures = (service.window, service.ratio) if service.state == "open" or service.worst else None
+    return service.state, service.learning_regions, service.since_ms, service.outage, service.worst, figures
+
+
 def region_now(level: Level, end_ms: int, settings: Settings) -> shapes.RegionNow:
     """Return what is to be said of a region; `end_ms` is the end of the bin."""
     usual = rows.usual(level.expected, settings.count.window_bins)
@@ -60,6 +66,8 @@ def region_now(level: Level, end_ms: int, settings: Settings) -> shapes.RegionNo
         ratio=rows.ratio(level.window, usual),
         score=level.score,
         score_threshold=level.score_threshold,
+        clear_score=level.clear_score,
+        clear_threshold=level.clear_threshold,
         raise_above=level.raise_above,
         clear_below=level.clear_below,
         incident=level.incident,

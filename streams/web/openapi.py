@@ -12,7 +12,7 @@ from streams.schemas import complete, readable
 from streams.settings import Settings
 from streams.web import shapes
 from streams.web.api import OPERATIONS, Operation
-from streams.web.parameters import AFTER, SERVICE, Parameter
+from streams.web.parameters import AFTER, ONLY, SERVICE, Parameter
 from streams.web.problems import MEDIA_TYPE
 from streams.web.stream import PATH as STREAM
 
@@ -143,7 +143,7 @@ def _stream() -> Tree:
         "operationId": "stream",
         "summary": "What changes, as it changes",
         "description": f"{_STREAM_DESCRIPTION}\n{events}",
-        "parameters": [*(_parameter(each) for each in (SERVICE, AFTER)), last_event],
+        "parameters": [*(_parameter(each) for each in (SERVICE, ONLY, AFTER)), last_event],
         "responses": {
             "200": {
                 "description": "Events without end.",

@@ -86,6 +86,9 @@ IN_PATH = {
     "incident": Parameter("id", "Id of the incident.", _text(_INCIDENT_ID), "path", example="x.US.20250524T1202Z"),
 }
 SERVICE = Parameter("service", "Only of this service.", _text(SERVICE_PATTERN), example="x")
+SERVICES = Parameter(
+    "service", "Only of these services.", _text(SERVICE_PATTERN), repeated=True, example=["x", "instagram"]
+)
 REGION = Parameter("region", "Only of this region.", _text(f"({REGION_PATTERN}|_all)"), example="US")
 REGIONS = Parameter(
     "region",
@@ -120,6 +123,11 @@ LANGUAGE = Parameter(
     "The language of names, BCP 47; English where it is not known.",
     _text("[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}"),
     example="ar",
+)
+ONLY = Parameter(
+    "only",
+    "With `revision`, that something has changed, and not what: `status`, `revision` and `reset` alone.",
+    {"type": "string", "enum": ["revision"]},
 )
 AFTER = Parameter(
     "after",

@@ -14,7 +14,7 @@ from streams.display import duration
 from streams.events import Incident, Levels, Outage, decode, instant
 from streams.outages import WHOLE_SERVICE
 from streams.settings import Settings
-from streams.web import shapes
+from streams.web import rows, shapes
 from streams.web.database import Database, meta, newest_ms
 from streams.web.model import BINS_KEPT_MS
 from streams.web.now import region_now
@@ -94,12 +94,15 @@ class Query:
                 " ORDER BY rank, CASE WHEN rank < 2 THEN -window END, service",
                 (self._since(newest), text.lower()),
             )
-            return shapes.Services(
-                judged_ms=None if newest is None else newest + self.bin_ms,
-                services=[
-                    _service_decoder.decode(summary) for summary, state in found if not states or state in states
-                ],
-            )
+            services = [_service_decoder.decode(summary) for summary, state in found if not states or state in states]
+        # where nothing is known of any, an outage that has not ended is what people look for
+        services.sort(key=lambda each: (rows.rank(each.state), each.outage is None))
+        return shapes.Services(judged_ms=None if newest is None else newest + self.bin_ms, services=services)
+
+    def worded_since(self, revision: int) -> set[str]:
+        """Return the services of which something else is said in words than at a revision."""
+        with self.database.reading() as db:
+            return {name for (name,) in db.execute("SELECT service FROM services WHERE worded > ?", (revision,))}
 
     def service(self, name: str) -> shapes.ServiceDetail:
         """Return a service with its regions and what is open.

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from streams.archive import QUARTER_MS
 from streams.events import DAY_MS, MINUTE_MS, Levels, LevelState, Outage, Series, decode
 from streams.outages import WHOLE_SERVICE
@@ -128,8 +130,21 @@ class Ranges:
             ],
         )
 
-    def sparklines(self) -> shapes.Sparklines:
-        """Return the last day of all services in quarters of an hour; without those that have none in it."""
+    def sparklines(self, services: Sequence[str] = ()) -> shapes.Sparklines:
+        """Return the last day of some services in quarters of an hour; without those that have none in it.
+
+        Parameters
+        ----------
+        services
+            Their names; all if none is named.
+        """
+        made = self._all_sparklines()
+        if not services:
+            return made
+        own = {name: made.services[name] for name in sorted(services) if name in made.services}
+        return msgspec.structs.replace(made, services=own)
+
+    def _all_sparklines(self) -> shapes.Sparklines:
         with self._query.database.reading() as db:
             newest = newest_ms(db)
             if newest is None:
@@ -140,9 +155,10 @@ class Ranges:
             made_of = meta(db, "name"), meta(db, "quarters"), end_ms
             if self._sparklines[0] == made_of:
                 return self._sparklines[1]
-            points: dict[str, list[tuple[int, int, float | None]]] = defaultdict(list)
+            points: dict[str, list[tuple[int, int | None, float | None]]] = defaultdict(list)
             for service, *point in db.execute(
-                "SELECT service, start_ms, count, expected FROM quarters WHERE start_ms >= ? AND start_ms < ?",
+                "SELECT service, start_ms, CASE WHEN state IN ('sensor-lost', 'unobserved') THEN NULL ELSE count END,"
+                " expected FROM quarters WHERE start_ms >= ? AND start_ms < ?",
                 (start_ms, end_ms),
             ):
                 points[service].append((point[0], point[1], point[2]))
@@ -235,7 +251,7 @@ def _no_sparklines() -> shapes.Sparklines:
     return shapes.Sparklines(step_ms=QUARTER_MS, start_ms=None, length=0, services={})
 
 
-def _at(points: Iterable[tuple[int, int, float | None]]) -> list[int]:
+def _at(points: Iterable[tuple[int, int | None, float | None]]) -> list[int]:
     return [at_ms for at_ms, _, _ in points]
 
 

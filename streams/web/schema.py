@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: A file of another version is made anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -12,7 +12,8 @@ CREATE TABLE positions (
 ) WITHOUT ROWID;
 CREATE TABLE services (
     service TEXT PRIMARY KEY, bin_ms INTEGER NOT NULL, levels BLOB NOT NULL, summary BLOB NOT NULL,
-    state TEXT NOT NULL, rank INTEGER NOT NULL, window INTEGER NOT NULL, revision INTEGER NOT NULL
+    state TEXT NOT NULL, rank INTEGER NOT NULL, window INTEGER NOT NULL, revision INTEGER NOT NULL,
+    worded INTEGER NOT NULL  -- the revision at which what is said of it in words last changed
 ) WITHOUT ROWID;
 CREATE INDEX services_revision ON services (revision);
 CREATE TABLE levels (
@@ -61,7 +62,7 @@ WHERE excluded.sequence > sequence
 """
 #: What is said of the service in short is worked out once all facts of a batch are entered.
 ENTER_SERVICE = """
-INSERT INTO services VALUES (?, ?, ?, x'', '', 0, 0, 0) ON CONFLICT (service) DO UPDATE SET
+INSERT INTO services VALUES (?, ?, ?, x'', '', 0, 0, 0, 0) ON CONFLICT (service) DO UPDATE SET
     bin_ms = excluded.bin_ms, levels = excluded.levels
 WHERE excluded.bin_ms > bin_ms
 """

@@ -86,7 +86,7 @@ class Services(msgspec.Struct, kw_only=True):
 class Sparkline(msgspec.Struct, kw_only=True):
     """The last day of one service in quarters of an hour."""
 
-    window: Annotated[list[int | None], said("Reports of each quarter; null where nothing was judged.")]
+    window: Annotated[list[int | None], said("Reports of each quarter; null where nothing was judged or known.")]
     usual: Annotated[list[float | None], said("What the baseline expects of each quarter, in reports.")]
     dispersion: Annotated[
         float | None,
@@ -116,6 +116,10 @@ class RegionNow(msgspec.Struct, kw_only=True):
     ratio: Ratio
     score: Annotated[float | None, said("The evidence, in the detector's own unit.")]
     score_threshold: Annotated[float | None, said("Where the detector raises, in the unit of the score.")]
+    clear_score: Annotated[
+        float | None, said("The evidence for the end of an outage; null where the detector weighs none.")
+    ]
+    clear_threshold: Annotated[float | None, said("Where the detector clears, in the unit of the clear score.")]
     raise_above: Annotated[int | None, said("The policy's limit to open, in reports per window; null without one.")]
     clear_below: Annotated[int | None, said("The policy's limit to clear, in reports per window; null without one.")]
     incident: Annotated[str | None, said("Id of the open incident.")]

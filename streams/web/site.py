@@ -10,6 +10,7 @@ from starlette.requests import Request
 from streams.settings import Settings
 from streams.web import shapes
 from streams.web.changes import Changes
+from streams.web.kept import Kept
 from streams.web.query import Query
 from streams.web.ranges import Ranges
 
@@ -33,6 +34,7 @@ class Site:
         self.query = Query(settings)
         self.ranges = Ranges(self.query)
         self.changes = Changes(self.query)
+        self.kept = Kept()
         self._health = health
 
     def status(self) -> shapes.Status:

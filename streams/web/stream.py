@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from streams.web import parameters
-from streams.web.changes import Place, place
+from streams.web.changes import Interest, Place, place
 from streams.web.hub import Hub
 from streams.web.problems import NotKnownError
 
@@ -29,7 +29,7 @@ def routes(hub: Hub) -> list[BaseRoute]:
 
 def _endpoint(hub: Hub) -> Callable[[Request], Any]:
     async def stream(request: Request) -> Response:
-        asked = parameters.read(request, (parameters.SERVICE, parameters.AFTER))
+        asked = parameters.read(request, (parameters.SERVICE, parameters.ONLY, parameters.AFTER))
         if not hub.has_room:
             raise NotKnownError("as many clients listen as may (web.max_streams), or the server ends")
         # what a browser sends when it comes again is newer than what its page was made from
@@ -37,7 +37,7 @@ def _endpoint(hub: Hub) -> Callable[[Request], Any]:
         # an id that is none of ours is of a read model that is no more
         since = None if not known else place(known) or Place("", 0)
         return EventSourceResponse(
-            hub.listen(asked["service"], since),
+            hub.listen(Interest(asked["service"], asked["only"] == "revision"), since),
             ping=HEARTBEAT_S,
             ping_message_factory=lambda: ServerSentEvent(comment="there"),
             sep="\n",

@@ -16,7 +16,7 @@ from tests.support.webdata import Facts, World, outage_of_x
 from tests.support.webserver import web_server
 
 DESKTOP, PHONE = (1440, 900), (390, 844)
-OUTAGE = "/outages/x.20250524T1202Z"
+OUTAGE = "/outages/x.20250524T1201Z"
 #: Name, address, size, language and theme of each; those with `ended` are of the time after the outage.
 PICTURES: tuple[tuple[str, str, tuple[int, int], str, Literal["light", "dark"], bool], ...] = (
     ("overview", "/", DESKTOP, "en", "light", False),

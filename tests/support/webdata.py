@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.bins import Bin
 from streams.detection import Detection, Judgement
-from streams.events import DAY_MS, MINUTE_MS
+from streams.events import DAY_MS, MINUTE_MS, Level, Levels, LevelState, encode
 from streams.metrics import WebMetrics
 from streams.scenarios import Scenario, history, load
 from streams.scenarios.scenario import BIN_MS
@@ -41,6 +41,8 @@ from tests.support.scenarioruns import deployment
 
 #: The scenario's history that is taught, and the part of it that is judged and shown too.
 _TAUGHT_DAYS = 8
+#: Start of the first bin of `level`.
+LEVELS_START_MS = 1_748_044_800_000
 
 
 def with_database(settings: Settings, database: Path, **web: object) -> Settings:
@@ -125,6 +127,25 @@ def outage_of_x() -> tuple[Settings, list[Fact]]:
     world = World(shown_days=1 / 12)
     facts = Facts(world.settings)
     return world.settings, [fact for judgement in world.judgements() for fact in facts.of(judgement)]
+
+
+def level(service: str, number: int, state: LevelState, count: int) -> Fact:
+    """Return the level of a service in one region in bin `number`; with an incident where it is open or held."""
+    incident = f"{service}.US.20250524T0000Z" if state in ("open", "held") else None
+    own = Level(
+        region="US",
+        count=count,
+        window=15 * count,
+        expected=None if state == "learning" else 2.0,
+        score=0.5,
+        score_threshold=5.0,
+        raise_above=None,
+        clear_below=None,
+        state=state,
+        incident=incident,
+    )
+    levels = Levels(service=service, bin_ms=LEVELS_START_MS + number * MINUTE_MS, regions=[own])
+    return Fact(Topics("tocsin").levels, 0, 0, encode(levels))
 
 
 def live() -> Health:

@@ -256,6 +256,25 @@ def test_services_that_fail_come_first_then_those_of_which_nothing_is_known(mode
     assert [each.service for each in site.query.services().services] == ["g", "f", "e", "d", "c", "a", "b"]
 
 
+@pytest.mark.parametrize("state", ["sensor-lost", "unobserved"])
+def test_a_sparkline_has_a_gap_where_nothing_was_known(model: ReadModel, site: Site, state: str) -> None:
+    start_ms = START_MS // QUARTER_MS * QUARTER_MS
+    lost = QuarterLevel(region="US", bins=15, count=0, window=0, peak=0, expected=30.0, state=state)  # type: ignore[arg-type]
+    gap = encode(QuarterLevels(service="a", start_ms=start_ms + QUARTER_MS, regions=[lost]))
+    enter(
+        model,
+        [
+            fact(TOPICS.levels_15m, quarter("a", start_ms, 30)),
+            fact(TOPICS.levels_15m, gap),
+            fact(TOPICS.levels_15m, quarter("a", start_ms + 2 * QUARTER_MS, 31)),
+            fact(TOPICS.levels, levels("a", start_ms + 3 * QUARTER_MS, 2)),
+        ],
+    )
+    assert site.ranges.sparklines().services["a"].window[-3:] == [30, None, 31]
+    assert site.ranges.sparklines(["a", "none"]).services.keys() == {"a"}
+    assert site.ranges.sparklines(["none"]).services == {}
+
+
 def test_an_outage_that_goes_on_after_it_was_said_to_be_over_is_corrected_visibly(model: ReadModel, site: Site) -> None:
     documents = [each for each in outage_of_x()[1] if each.topic == TOPICS.outages]
     last = decode(documents[-1].value, Outage)

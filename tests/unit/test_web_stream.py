@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from streams.web import hub as hub_module
-from streams.web.changes import Place, event, place
+from streams.web.changes import Interest, Place, event, place
 from streams.web.model import Fact
 from streams.web.server import listen, serve
 from tests.support.streamclient import Known, events
@@ -54,14 +54,14 @@ def test_a_client_that_comes_again_from_time_to_time_misses_nothing(seed: int, s
         for facts in batches(seed, outage_of_x()[1]):
             before = web.site.changes.here()
             web.enter(facts)
-            always.take_all(web.site.changes.since(before, service)[1].decode())
+            always.take_all(web.site.changes.since(before, Interest(service))[1].decode())
             if rng.random() < 0.2:
                 known = place(str(sometimes.last_id))
                 assert known is not None
-                sometimes.take_all(web.site.changes.since(known, service)[1].decode())
+                sometimes.take_all(web.site.changes.since(known, Interest(service))[1].decode())
         known = place(str(sometimes.last_id))
         assert known is not None
-        sometimes.take_all(web.site.changes.since(known, service)[1].decode())
+        sometimes.take_all(web.site.changes.since(known, Interest(service))[1].decode())
         assert sometimes.last_id == always.last_id == str(web.site.changes.here())
         assert sometimes.told == always.told
         assert sometimes.resets == 0
@@ -99,6 +99,15 @@ def test_what_is_no_id_of_ours_is_no_place(text: str) -> None:
     assert place(text) is None
 
 
+def test_who_resumes_with_a_brief_stream_misses_no_change_of_the_service(web: WebApp) -> None:
+    start = web.site.changes.here()
+    web.enter(outage_of_x()[1][:100])
+    here, message = web.site.changes.since(start, Interest("x", brief=True))
+    assert [(each.name, each.id) for each in events(message.decode())] == [("revision", str(here))]
+    assert web.site.changes.since(start, Interest("y", brief=True)) == (here, b"")
+    assert web.site.changes.since(here, Interest("x", brief=True)) == (here, b"")
+
+
 def test_lines_within_data_stay_data() -> None:
     (found,) = events(event("outage", b'{\r\n"id":\n1}').decode())
     assert found.data == {"id": 1}
@@ -110,16 +119,16 @@ def test_lines_within_data_stay_data() -> None:
 class Listener:
     """A client in the same loop, which reads as fast as it is let."""
 
-    def __init__(self, web: WebApp, known: Known, service: str | None = None) -> None:
+    def __init__(self, web: WebApp, known: Known, service: str | None = None, *, brief: bool = False) -> None:
         self.known = known
-        self._hub, self._service = web.hub, service
+        self._hub, self._service, self._brief = web.hub, service, brief
         self.reading = asyncio.Event()
         self.reading.set()
         self.task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
         since = None if self.known.last_id is None else place(self.known.last_id)
-        async with aclosing(self._hub.listen(self._service, since)) as messages:  # type: ignore[type-var]
+        async with aclosing(self._hub.listen(Interest(self._service, self._brief), since)) as messages:  # type: ignore[type-var]
             async for message in messages:
                 self.known.take_all(message.decode())
                 await self.reading.wait()
@@ -142,6 +151,22 @@ def test_all_are_told_what_changes_and_how_current_it_is(web: WebApp) -> None:
             assert (len(first.levels), len(of_x.levels) > 100, len(of_y.levels)) == (0, True, 0)
             assert first.transitions == of_x.transitions
             assert not of_y.transitions
+
+    asyncio.run(listen_in())
+
+
+def test_who_wants_no_more_is_told_that_something_has_changed(web: WebApp) -> None:
+    async def listen_in() -> None:
+        async with web.hub.telling():
+            here = str(web.site.changes.here())
+            everyone = [Listener(web, Known(last_id=here), service, brief=True) for service in (None, "x", "y")]
+            await eventually(lambda: all(each.known.statuses for each in everyone), "all listen")
+            web.enter(outage_of_x()[1])
+            end = str(web.site.changes.here())
+            of_all, of_x, of_y = (each.known for each in everyone)
+            await eventually(lambda: of_all.last_id == of_x.last_id == end, "both are told")
+            assert of_all.told == of_x.told == ({}, {}, {}, {})
+            assert of_y.last_id == here
 
     asyncio.run(listen_in())
 

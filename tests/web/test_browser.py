@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 from streams.web.pages.languages import read_languages
 from tests.support.programs import program
 from tests.support.waiting import until
-from tests.support.webdata import outage_of_x
+from tests.support.webdata import level, outage_of_x
 from tests.support.webserver import WebServer, web_server
 
 OUTAGE = "x.20250524T1201Z"
@@ -171,6 +172,38 @@ def test_after_a_restart_of_the_server_the_page_goes_on_without_reload_or_gap(
         assert is_marked(page)
 
 
+def test_of_many_services_those_that_change_are_brought_up_to_date(chromium: Browser, tmp_path: Path) -> None:
+    names = [f"service-{number:03}" for number in range(130)]
+    with web_server(tmp_path, [level(name, 0, "normal", 2) for name in names]) as server, visit(chromium) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(server.address)
+        expect(page.locator("body[data-updated]")).to_be_attached()
+        page.evaluate("for (const row of document.querySelectorAll('.row')) row.seen = true")
+        server.enter([level(name, 1, "open" if name == "service-100" else "normal", 3) for name in names])
+        first = page.locator(".row").first
+        expect(first).to_have_attribute("data-service", "service-100")
+        expect(first.locator(".state")).to_have_text("Outage")
+        expect(page.locator(".chip", has_text="Outage")).to_be_visible()
+        expect(page.locator(".chip", has_text="Learning")).to_be_hidden()
+        figures = page.locator(".row .figure b")
+        until(lambda: set(figures.all_text_contents()) == {"45"}, "all rows say the new figure, also out of sight")
+        shown = page.eval_on_selector_all(
+            ".row", "rows => rows.map(each => [each.dataset.service, each.seen === true])"
+        )
+        assert shown == [["service-100", False], *([name, True] for name in names if name != "service-100")]
+        server.enter([level(name, 2, "normal", 2) for name in [*names, "a-new-one"]])
+        until(lambda: page.locator(".row").count() == 131, "the new service is there")
+        order = page.eval_on_selector_all(".row", "rows => rows.map(each => each.dataset.service)")
+        assert order == sorted([*names, "a-new-one"])
+        assert page.locator(".group").count() == 7
+        lines = [each for each in asked if "/sparklines" in each]
+        assert lines
+        assert all("service=service-129" not in each for each in lines)
+        assert all("/api/v1/services" not in each for each in asked)
+        assert len([each for each in asked if each.rstrip("/") == server.address]) == 1
+
+
 def test_data_that_are_old_are_said_to_be(chromium: Browser, tmp_path: Path) -> None:
     with web_server(tmp_path, outage_of_x()[1]) as server, visit(chromium) as page:
         server.health = ("stale", "no newer level for 312 s", 312.0)
@@ -178,7 +211,53 @@ def test_data_that_are_old_are_said_to_be(chromium: Browser, tmp_path: Path) -> 
         expect(page.get_by_role("status")).to_contain_text("Stale")
 
 
+# What is not known
+
+
+def test_the_page_of_no_service_says_what_to_do_until_there_is_one(chromium: Browser, tmp_path: Path) -> None:
+    with web_server(tmp_path, []) as server, visit(chromium) as page:
+        page.goto(server.address)
+        expect(page.get_by_role("heading", level=1)).to_have_text("No service is watched yet")
+        expect(page.locator(".steps")).to_contain_text("tocsin worker")
+        expect(page.get_by_role("searchbox")).to_be_hidden()
+        axe_finds_nothing(page)
+        expect(page.locator("body[data-updated]")).to_be_attached()
+        server.enter([level("a", 0, "learning", 2)])
+        expect(page.locator(".row")).to_have_count(1)
+        expect(page.get_by_role("searchbox")).to_be_visible()
+
+
+def test_a_chart_shows_where_reports_were_missing(chromium: Browser, tmp_path: Path) -> None:
+    seen = [level("a", number, "normal", 2) for number in range(30)]
+    with web_server(tmp_path, seen) as server, visit(chromium) as page:
+        page.goto(f"{server.address}/services/a")
+        expect(page.locator("#chart canvas")).to_be_visible()
+        expect(page.locator("#chart-note")).to_be_hidden()
+        server.enter([level("a", number, "sensor-lost", 0) for number in range(30, 40)])
+        expect(page.locator("#chart-note")).to_contain_text("Hatched")
+        axe_finds_nothing(page)
+
+
+def test_the_legend_leaves_out_what_is_not_known(chromium: Browser, tmp_path: Path) -> None:
+    with web_server(tmp_path, [level("a", number, "learning", 2) for number in range(30)]) as server:
+        with visit(chromium) as page:
+            page.goto(f"{server.address}/services/a")
+            legend = page.locator("#chart .u-legend .u-series:visible")
+            expect(legend).to_have_text([re.compile("Time"), re.compile("Reports in 15 minutes.*30")])
+        server.enter([level("a", number, "normal", 2) for number in range(30, 40)])
+        with visit(chromium) as page:
+            page.goto(f"{server.address}/services/a")
+            expect(page.locator("#chart .u-legend .u-series:visible")).to_have_count(3)
+
+
 # For everybody
+
+
+def axe_finds_nothing(page: Page) -> None:
+    """Look for everything that axe knows."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -207,9 +286,7 @@ def test_axe_finds_nothing_while_an_outage_goes_on(chromium: Browser, tmp_path: 
             with visit(chromium, theme=theme) as page:
                 page.goto(server.address)
                 drawn(page, "overview")
-                page.evaluate(AXE.read_text())
-                found = page.evaluate("axe.run()")
-                assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+                axe_finds_nothing(page)
 
 
 @pytest.mark.parametrize("language", list(read_languages()))

@@ -15,7 +15,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from starlette.testclient import TestClient
 
-from streams.events import IncidentState, LevelState, Outage, Transition, decode, encode
+from streams.events import MINUTE_MS, Incident, IncidentState, LevelState, Outage, Transition, decode, encode
 from streams.settings import Settings
 from streams.web import pages
 from streams.web.headers import CONTENT_SECURITY_POLICY
@@ -26,7 +26,7 @@ from streams.web.pages.rendering import TEMPLATES
 from streams.web.server import STATIC
 from streams.web.shapes import Service, Worst
 from tests.support.webapp import WebApp, web_app
-from tests.support.webdata import outage_of_x
+from tests.support.webdata import LEVELS_START_MS, level, outage_of_x
 
 OUTAGE = "x.20250524T1201Z"
 VIEWS = ("/", "/services/x", "/services/x?range=7d", f"/outages/{OUTAGE}", "/history")
@@ -235,9 +235,96 @@ def test_what_is_not_known_is_not_called_normal() -> None:
     assert said(service(state="learning", **quiet)) == "Learning what is usual; nothing can be said yet."
     assert said(service(state="sensor-lost", **quiet)) == "No reports arrive from anywhere; nothing can be said."
     assert said(service(state="unobserved", **quiet)) == "Not known: reports of the last minutes may be missing."
+    assert said(service(state="sensor-lost", worst=[])) == (
+        "No reports arrive from anywhere; nothing can be said; the outage since 12:02 UTC has not been seen to end."
+    )
     assert said(service(state="normal", learning_regions=1, **quiet)) == (
         "No more reports than usual; still learning in 1 region."
     )
+
+
+def blind(web: WebApp, state: LevelState) -> str:
+    """Return what the overview says where nothing can be known of any service, in the middle of an outage."""
+    facts = outage_of_x()[1]
+    opening = next(number for number, fact in enumerate(facts) if "outages" in fact.topic)
+    web.enter(facts[: opening + 90])
+    at_ms = web.site.query.counts()[0]
+    assert at_ms is not None
+    web.enter([level(name, (at_ms - LEVELS_START_MS) // MINUTE_MS + 1, state, 0) for name in ("a", "x", "z")])
+    return text_of(TestClient(web.app).get("/").text)
+
+
+@pytest.mark.parametrize(
+    ("state", "heading"),
+    [("sensor-lost", "No reports arrive from anywhere"), ("unobserved", "What happens now is not known")],
+)
+def test_where_nothing_is_known_of_any_service_no_outage_is_said_to_go_on(
+    tmp_path: Path, state: LevelState, heading: str
+) -> None:
+    with web_app(tmp_path, []) as web:
+        page = blind(web, state)
+    assert f"{heading} 3 services are watched. 1 outage had not ended when reports were last complete." in page
+    assert "going on" not in page
+    assert page.index("the outage since") < page.index(" a ") < page.index(" z ")
+
+
+def test_without_a_service_it_is_said_what_to_do(tmp_path: Path) -> None:
+    with web_app(tmp_path, []) as web:
+        page = text_of(TestClient(web.app).get("/").text)
+    assert "No service is watched yet" in page
+    assert "tocsin worker" in page
+    assert "Write reports to the topic tocsin.reports , one a record" in page
+    assert "No service matches" not in page
+
+
+RULES = (
+    *("raise", "grow", "incomplete", "silent", "complete", "clear_below", "clear_level", "clear_learning"),
+    *("clear_score", "rebaselined", "sensor-lost", "unobserved", "superseded"),
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_reason_of_each_rule_is_told_in_each_language(client: TestClient, rule: str) -> None:
+    (incident, *_) = client.get("/api/v1/incidents?region=US").json()["incidents"]
+    own = decode(encode(incident), Incident)
+    own = msgspec.structs.replace(own, decision=msgspec.structs.replace(own.decision, rule=rule))
+    for code in TRANSLATED:
+        told = str(sentences.reason(own, Language(code), Settings()))
+        assert told != own.reason
+        assert 'lang="en"' not in told
+
+
+def test_a_reason_by_an_unknown_rule_is_told_in_english_and_marked(client: TestClient) -> None:
+    (incident, *_) = client.get("/api/v1/incidents?region=US").json()["incidents"]
+    own = decode(encode(incident), Incident)
+    own = msgspec.structs.replace(own, decision=msgspec.structs.replace(own.decision, rule="later"), reason="<so>")
+    assert sentences.reason(own, Language("ar"), Settings()) == '<span lang="en" dir="ltr">&lt;so&gt;</span>'
+
+
+def test_what_raises_by_a_limit_alone_is_told_without_a_score(client: TestClient) -> None:
+    (incident, *_) = client.get("/api/v1/incidents?region=US").json()["incidents"]
+    own = decode(encode(incident), Incident)
+    decision = msgspec.structs.replace(own.decision, rule="raise", score=None, expected=None, raise_above=750)
+    told = str(sentences.reason(msgspec.structs.replace(own, decision=decision), Language("ar"), Settings()))
+    assert Language("ar").number(750) in told
+    assert "nbsr" not in told
+
+
+def test_where_evidence_will_tell_the_end_the_regions_show_it(tmp_path: Path) -> None:
+    facts = outage_of_x()[1]
+    opening = next(number for number, fact in enumerate(facts) if "outages" in fact.topic)
+    with web_app(tmp_path, facts[: opening + 90]) as web:
+        client = TestClient(web.app)
+        regions = client.get("/api/v1/services/x").json()["regions"]
+        weighed = [each for each in regions if each["incident"] and each["clear_below"] is None]
+        assert weighed
+        assert all(each["clear_threshold"] is not None for each in weighed)
+        page = text_of(client.get("/services/x").text)
+        assert "Evidence for the end" in page
+        shown = Language("en").number(weighed[0]["clear_score"], 1)
+        assert f"{shown} of {Language('en').number(weighed[0]['clear_threshold'], 1)}" in page
+        web.enter(facts[opening + 90 :])
+        assert "Evidence for the end" not in text_of(client.get("/services/x").text)
 
 
 def test_the_report_of_an_outage_holds_what_newsrooms_print(client: TestClient) -> None:

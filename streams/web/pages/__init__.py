@@ -24,13 +24,12 @@ def routes(site: Site) -> list[BaseRoute]:
     def page(path: str, template: str, view: View) -> Route:
         # no coroutine: each request has a thread to ask the read model in
         def answer(request: Request) -> Response:
-            after = str(site.changes.here())  # asked first, so that nothing is missed between page and stream
             try:
-                return pages.render(request, template, after, view(site, request))
+                return pages.page(request, template, view)
             except UnknownError as error:
-                return pages.render(request, "error.html", after, {"reason": str(error)}, 404)
+                return pages.error(request, str(error), 404)
             except AskedWronglyError as error:
-                return pages.render(request, "error.html", after, {"reason": str(error)}, 400)
+                return pages.error(request, str(error), 400)
 
         answer.__name__ = template.removesuffix(".html")
         return Route(path, answer)
@@ -40,4 +39,5 @@ def routes(site: Site) -> list[BaseRoute]:
         page("/services/{service}", "service.html", views.service),
         page("/outages/{id}", "outage.html", views.outage),
         page("/history", "history.html", views.history),
+        Route("/changes", pages.changes),
     ]

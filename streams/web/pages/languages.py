@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class Language:
         self.tag = code.replace("_", "-")
         self.direction: str = self.locale.text_direction
         self.name: str = self.locale.languages.get(code, code)
+        # the overview writes thousands of numbers, mostly the same ones
+        self._decimal = lru_cache(maxsize=10_000)(self._write_decimal)
 
     def say(self, message: str, /, **values: object) -> Markup:
         """Return a message with values filled in; what is no markup yet is escaped."""
@@ -64,7 +66,10 @@ class Language:
 
     def number(self, value: float, digits: int = 0) -> str:
         """Return a number as it is written, rounded to so many digits behind the point."""
-        return self._digits(format_decimal(round(value, digits), locale=self.locale, numbering_system="default"))
+        return self._decimal(round(value, digits))
+
+    def _write_decimal(self, value: float) -> str:
+        return self._digits(format_decimal(value, locale=self.locale, numbering_system="default"))
 
     def percent(self, share: float) -> str:
         """Return a share as a percentage."""

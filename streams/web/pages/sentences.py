@@ -24,6 +24,8 @@ STATES = {
     "unobserved": _("Not known"),
     "sensor-lost": _("Sensor lost"),
 }
+#: The states in which nothing can be said of a service.
+BLIND = ("sensor-lost", "unobserved")
 OUTAGE_STATES = {"open": _("Going on"), "cleared": _("Over"), "unknown": _("End not known")}
 TRANSITIONS = {
     "opened": _("Opened"),
@@ -43,7 +45,7 @@ KINDS = {
 }
 #: What each state means, without figures.
 _PLAIN = {
-    "held": _("Reports may be missing, so this can grow, but not clear"),
+    "held": _("Reports may be missing, so that an end would not be seen"),
     "learning": _("Learning what is usual; nothing can be said yet"),
     "normal": _("No more reports than usual"),
     "unobserved": _("Not known: reports of the last minutes may be missing"),
@@ -51,7 +53,8 @@ _PLAIN = {
 }
 #: Why transitions are decided, by the rule.
 _REASONS = {
-    "raise": _(
+    "raise": _("%(reports)s in %(window)s, %(count)s of them in the last bin; the limit is %(floor)s"),
+    "raise_scored": _(
         "%(reports)s in %(window)s, %(count)s of them in the last bin where %(expected)s are expected; "
         "raised by %(detector)s, score %(score)s, threshold %(threshold)s"
     ),
@@ -61,6 +64,14 @@ _REASONS = {
     "complete": _("all bins of the last %(window)s are complete"),
     "clear_below": _("%(reports)s in %(window)s, below %(limit)s"),
     "clear_level": _("%(reports)s in %(window)s, below %(limit)s per bin"),
+    "clear_learning": _(
+        "%(reports)s in %(window)s, far enough below the limit of %(floor)s; the usual is still learnt"
+    ),
+    "clear_score": _("%(reports)s in %(window)s; evidence for the end %(ending)s, threshold %(enough)s"),
+    "rebaselined": _(
+        "%(reports)s in %(window)s; the level of the last 24 hours is taken for the usual one from now on; "
+        "whether the outage is over cannot be known"
+    ),
     "sensor-lost": _("no reports from anywhere for too long; whether the incident is over cannot be known"),
     "unobserved": _("too many bins in a row not observed; whether the incident is over cannot be known"),
     "superseded": _("the state was rebuilt without this incident; its numbers are those of its last transition"),
@@ -83,6 +94,9 @@ def happening(service: Service, language: Language, settings: Settings) -> Marku
         said = language.say(_PLAIN[service.state])
         if service.state == "held" and service.worst:
             said = language.say("%(what)s: %(how)s", what=said, how=_figures(service, language, settings))
+        elif service.state in BLIND and service.since_ms is not None:
+            since = language.time(service.since_ms)
+            said = language.say("%(what)s; the outage since %(time)s has not been seen to end", what=said, time=since)
         elif service.state == "normal" and service.learning_regions:
             said = language.count(
                 "%(what)s; still learning in %(n)s region",
@@ -92,6 +106,13 @@ def happening(service: Service, language: Language, settings: Settings) -> Marku
             )
         return language.say("%(sentence)s.", sentence=said)
     return language.say("%(sentence)s.", sentence=_figures(service, language, settings))
+
+
+def usually(service: Service, language: Language) -> Markup:
+    """Return what is usual for a service, in words."""
+    if service.usual is None:
+        return language.say("usual not known")
+    return language.say("usually %(n)s", n=language.number(service.usual))
 
 
 def _figures(service: Service, language: Language, settings: Settings) -> Markup:
@@ -134,9 +155,12 @@ def reason(incident: Incident, language: Language, settings: Settings) -> Markup
         The deployment's: the length of a window comes from them.
     """
     decision = incident.decision
-    message = _REASONS.get(decision.rule)
-    if language.code == DEFAULT or message is None:
+    scored = decision.rule == "raise" and decision.score is not None
+    message = _REASONS.get("raise_scored" if scored else decision.rule)
+    if language.code == DEFAULT:
         return incident.reason
+    if message is None:  # of a newer detect
+        return Markup('<span lang="en" dir="ltr">{}</span>').format(incident.reason)
     limit = decision.clear_below if decision.clear_below is not None else decision.clear_level
     return language.say(
         message,
@@ -148,6 +172,9 @@ def reason(incident: Incident, language: Language, settings: Settings) -> Markup
         threshold=language.number(decision.score_threshold or 0, 1),
         detector=decision.detector,
         limit=language.number(limit or 0, 1),
+        floor=language.number(decision.raise_above or 0),
+        ending=language.number(decision.clear_score or 0, 1),
+        enough=language.number(decision.clear_threshold or 0, 1),
     )
 
 

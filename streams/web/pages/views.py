@@ -12,6 +12,8 @@ from starlette.requests import Request
 
 from streams.events import Incident, IncidentState, LevelState, Outage
 from streams.outages import WHOLE_SERVICE
+from streams.web.changes import place
+from streams.web.pages.sentences import BLIND
 from streams.web.query import AskedWronglyError, Filter
 from streams.web.ranges import LENGTHS_MS
 from streams.web.site import Site
@@ -27,14 +29,29 @@ def overview(site: Site, request: Request) -> dict[str, Any]:
     """Return all services that are asked for, the worst first, and how many are in each state."""
     text = request.query_params.get("q", "")[:100]
     states = _states(request, get_args(LevelState))
-    services = site.query.services(text).services
+    watched = site.query.services().services
+    services = [each for each in watched if text.lower() in each.service]
     counts = {state: sum(each.state == state for each in services) for state in get_args(LevelState)}
     return {
         "services": [each for each in services if not states or each.state in states],
         "counts": counts,
+        # the state that hides what happens to every service, if there is one
+        "blind": next((state for state in BLIND if watched and all(each.state == state for each in watched)), None),
         "text": text,
         "states": states,
     }
+
+
+def changes(site: Site, request: Request) -> dict[str, Any]:
+    """Return the overview, and of which services other words are to be said than at the revision `after`."""
+    known = place(request.query_params.get("after", ""))
+    with site.query.database.reading():  # all of one state of things
+        here = site.changes.here()
+        values = overview(site, request)
+        since = known.revision if known is not None and known.model == here.model else -1
+        worded = site.query.worded_since(since if since <= here.revision else -1)
+    fresh = [each for each in values["services"] if each.service in worded]
+    return {**values, "after": here, "fresh": fresh}
 
 
 def service(site: Site, request: Request) -> dict[str, Any]:
@@ -53,6 +70,14 @@ def service(site: Site, request: Request) -> dict[str, Any]:
     return {
         "detail": detail,
         "service": detail.service,
+        # where an incident is open and evidence alone will tell that it is over: no limit is set, and some is weighed
+        "endings": [
+            each.region
+            for each in detail.regions
+            if each.incident is not None
+            and each.clear_below is None
+            and None not in (each.clear_score, each.clear_threshold)
+        ],
         "ranges": list(LENGTHS_MS),
         "range": range_,
         "timeline": _by_time(transitions, newest_first=True),

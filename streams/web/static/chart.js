@@ -13,22 +13,58 @@ const loaded = new Promise((done, failed) => {
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+const isKnown = (values) => values?.some((each) => each !== null) ?? false;
+
 const limits = (own) => [[words.raise, "limit", own.raise_above], [words.clear, "limit-clear", own.clear_below]]
   .filter(([, , limit]) => limit !== null);
 
-// Without a pointer on the chart its legend reads the newest values.
-const latest = (chart) => chart.setLegend({ idx: chart.data[0].length - 1 }, false);
+/** Return the stretches of time in which nothing is known, by the states of the first series. */
+function unseen({ startMs, stepMs, series }) {
+  const stretches = [];
+  (series[0].state ?? []).forEach((state, index) => {
+    if (state !== "unobserved" && state !== "sensor-lost") return;
+    const fromMs = startMs + index * stepMs;
+    if (stretches.at(-1)?.[1] === fromMs) stretches.at(-1)[1] += stepMs;
+    else stretches.push([fromMs, fromMs + stepMs]);
+  });
+  return stretches;
+}
+
+function hatch(ctx, left, top, width, height) {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  ctx.strokeStyle = colour("line");
+  ctx.globalAlpha = 0.45;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  for (let x = left - height; x < left + width; x += 7 * devicePixelRatio) {
+    ctx.moveTo(x, top + height);
+    ctx.lineTo(x + height, top);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
 
 function options(place, own) {
-  const { stepMs, incidents, series } = own;
+  const { stepMs, incidents, series, blind } = own;
   const axis = { stroke: colour("quiet"), grid: { stroke: colour("rule"), width: 1 }, ticks: { show: false }, font: "13px Plex, 'Plex Arabic', system-ui, sans-serif" };
   const figure = (chart, value) => (value === null || value === undefined ? "–" : number(value));
+  // without a pointer on the chart its legend reads the newest values
+  const latest = (chart) => {
+    const shown = series.length === 1 ? [chart.data.at(-1)] : chart.data.slice(1);
+    const newest = chart.data[0].findLastIndex((_, index) => shown.some((each) => each[index] !== null));
+    chart.setLegend({ idx: newest < 0 ? chart.data[0].length - 1 : newest }, false);
+  };
+  // what is not known at any time has no place in the legend
+  const unless = (known) => (known ? {} : { class: "hidden" });
   const lengthMs = own.times.length * stepMs;
   const lines = series.length === 1
     ? [
-      { label: words.band, stroke: "transparent", value: (chart, value, column, index) => index === null || chart.data[column + 1][index] === null ? "–" : `${number(chart.data[column + 1][index])}–${number(value)}`, points: { show: false } },
+      { label: words.band, ...unless(isKnown(series[0].high)), stroke: "transparent", value: (chart, value, column, index) => index === null || chart.data[column + 1][index] === null ? "–" : `${number(chart.data[column + 1][index])}–${number(value)}`, points: { show: false } },
       { label: "low", stroke: "transparent", points: { show: false }, class: "hidden" },
-      { label: words.usual, stroke: colour("usual"), width: 1.5, dash: [5, 4], value: figure, points: { show: false } },
+      { label: words.usual, ...unless(isKnown(series[0].usual)), stroke: colour("usual"), width: 1.5, dash: [5, 4], value: figure, points: { show: false } },
       ...limits(series[0]).map(([label, name]) => ({ label, stroke: colour(name), width: 1, dash: [2, 3], value: figure, points: { show: false } })),
       { label: words.reports, stroke: colour("ink"), width: 2, value: figure, points: { show: false } },
     ]
@@ -58,6 +94,11 @@ function options(place, own) {
           const from = Math.max(bbox.left, chart.valToPos(each.opened_ms / 1000, "x", true));
           const until = each.closed_ms === null ? bbox.left + bbox.width : chart.valToPos(each.closed_ms / 1000, "x", true);
           if (until > from) ctx.fillRect(from, bbox.top, Math.min(until, bbox.left + bbox.width) - from, bbox.height);
+        }
+        for (const [fromMs, untilMs] of blind) {
+          const from = Math.max(bbox.left, chart.valToPos(fromMs / 1000, "x", true));
+          const until = Math.min(bbox.left + bbox.width, chart.valToPos(untilMs / 1000, "x", true));
+          if (until > from) hatch(ctx, from, bbox.top, until - from, bbox.height);
         }
         ctx.restore();
       }],
@@ -123,8 +164,10 @@ export async function draw(place, twin, shown) {
   }
   await loaded;
   const times = Array.from({ length }, (_, index) => startMs + (index + 1) * stepMs);
-  const own = { ...shown, times, incidents: united(shown.incidents) };
-  const key = JSON.stringify([own.incidents, stepMs, series.map((each) => each.region)]);
+  const own = { ...shown, times, incidents: united(shown.incidents), blind: unseen(shown) };
+  document.getElementById("chart-note").hidden = own.blind.length === 0;
+  const known = series.map((each) => [each.region, isKnown(each.high), isKnown(each.usual)]);
+  const key = JSON.stringify([own.incidents, own.blind, stepMs, known]);
   const had = charts.get(place);
   if (had && had.key === key) {
     had.own = own;

@@ -58,16 +58,19 @@ export function replace(old, fresh) {
   return made;
 }
 
-/** Fetch this page anew and return it, having replaced all parts that are live. */
-export async function refresh() {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-  if (!answer.ok) throw new Error(`${location.href}: ${answer.status}`);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+/** Replace all parts that are live by those of another document that has them too. */
+export function renew(fresh) {
   for (const old of document.querySelectorAll("[data-live]")) {
     const own = fresh.getElementById(old.id);
     if (own) replace(old, own);
   }
-  return fresh;
+}
+
+/** Fetch this page anew, and replace all parts that are live. */
+export async function refresh() {
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (!answer.ok) throw new Error(`${location.href}: ${answer.status}`);
+  renew(new DOMParser().parseFromString(await answer.text(), "text/html"));
 }
 
 const banner = document.getElementById("status");
