@@ -1,10 +1,14 @@
-"""Pictures of the pages for the docs, from a real Chromium: `python -m tests.support.screenshots docs/images`."""
+"""Pictures of the pages for the docs, from a real Chromium: `python -m tests.support.screenshots docs/images`.
+
+Each view in both languages and both themes, on a desktop and on a phone.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -15,18 +19,18 @@ from tests.support.waiting import until
 from tests.support.webdata import Facts, World, outage_of_x
 from tests.support.webserver import web_server
 
-DESKTOP, PHONE = (1440, 900), (390, 844)
 OUTAGE = "/outages/x.20250524T1201Z"
-#: Name, address, size, language and theme of each; those with `ended` are of the time after the outage.
-PICTURES: tuple[tuple[str, str, tuple[int, int], str, Literal["light", "dark"], bool], ...] = (
-    ("overview", "/", DESKTOP, "en", "light", False),
-    ("overview-phone-ar", "/", PHONE, "ar", "light", False),
-    ("service-dark", "/services/x", DESKTOP, "en", "dark", False),
-    ("service-ar", "/services/x", DESKTOP, "ar", "light", False),
-    ("outage", OUTAGE, DESKTOP, "en", "light", True),
-    ("outage-phone-dark", OUTAGE, PHONE, "en", "dark", True),
-    ("history", "/history", DESKTOP, "en", "light", True),
-)
+#: Address of each view, and whether it is shown as it is after the outage.
+VIEWS = {
+    "overview": ("/", False),
+    "service": ("/services/x", False),
+    "outage": (OUTAGE, True),
+    "history": ("/history", True),
+}
+#: What stands in a picture's name for each size, language and theme; nothing for the usual one.
+SIZES = {"": (1440, 900), "-phone": (390, 844)}
+LANGUAGES = {"": "en", "-ar": "ar"}
+THEMES: dict[str, Literal["light", "dark"]] = {"": "light", "-dark": "dark"}
 #: Minutes of the scenario that the pictures during the outage show.
 _DURING_MINUTES = 84
 
@@ -53,14 +57,16 @@ def main() -> None:
         for ended in (False, True):
             if ended:
                 server.enter(after)
-            for name, address, (width, height), language, theme, is_after in PICTURES:
+            for view, size, language, theme in product(VIEWS, SIZES, LANGUAGES, THEMES):
+                address, is_after = VIEWS[view]
                 if is_after is not ended:
                     continue
+                width, height = SIZES[size]
                 page = browser.new_page(
                     viewport={"width": width, "height": height},
-                    locale={"en": "en-GB"}.get(language, language),
+                    locale={"en": "en-GB", "ar": "ar"}[LANGUAGES[language]],
                     timezone_id="UTC",
-                    color_scheme=theme,
+                    color_scheme=THEMES[theme],
                     reduced_motion="reduce",
                 )
                 page.goto(server.address + address, wait_until="load")
@@ -68,7 +74,7 @@ def main() -> None:
                 page.evaluate("document.fonts.ready")
                 drawn = page.locator("#chart canvas, .spark .line, .outages")
                 until(lambda drawn=drawn: drawn.count() > 0, f"{address} is drawn")  # type: ignore[misc]
-                page.screenshot(path=folder / f"{name}.png")
+                page.screenshot(path=folder / f"{view}{size}{language}{theme}.png")
                 page.close()
         browser.close()
 
