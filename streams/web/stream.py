@@ -39,7 +39,7 @@ def _endpoint(hub: Hub) -> Callable[[Request], Any]:
         return EventSourceResponse(
             hub.listen(Interest(asked["service"], asked["only"] == "revision"), since),
             ping=HEARTBEAT_S,
-            ping_message_factory=lambda: ServerSentEvent(comment="there"),
+            ping_message_factory=lambda: ServerSentEvent(comment="there", sep="\n"),
             sep="\n",
             send_timeout=STUCK_S,
         )
