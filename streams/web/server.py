@@ -134,7 +134,7 @@ class _Static(StaticFiles):
     """Our files; browsers ask each time whether theirs are still the same."""
 
     def file_response(self, *arguments: object, **named: object) -> Response:
-        response = super().file_response(*arguments, **named)  # type: ignore[arg-type]
+        response = super().file_response(*arguments, **named)  # type: ignore[arg-type]  # passed on as they come
         response.headers.setdefault("cache-control", "no-cache")
         return response
 

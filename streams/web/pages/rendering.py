@@ -138,7 +138,7 @@ class Pages:
             lstrip_blocks=True,
             extensions=["jinja2.ext.i18n"],
         )
-        environment.install_gettext_translations(language.words, newstyle=True)  # type: ignore[attr-defined]
+        environment.install_gettext_translations(language.words, newstyle=True)  # type: ignore[attr-defined]  # of the extension
         settings = self._site.settings
 
         def happening(service: Service) -> str:
