@@ -24,7 +24,7 @@ LAG_MS = 1_800_000
 LEARNING_DAYS = 2
 DOUBTFUL_DAYS = ((7, 2.0), (14, 1.25))
 #: The guard: standard errors of the mean, and standard deviations of slow noise, that the null lies above the mean.
-GUARD_ERRORS, GUARD_SLOW = 0.35, 3.5
+GUARD_ERRORS, GUARD_SLOW = 1.2, 3.5
 #: The logarithm of what the null lies above the mean at most, however wild the counts.
 GUARD_MOST = 2.5
 #: The highest threshold, in nats.
@@ -43,7 +43,7 @@ REBASELINED_BINS = 120.0
 NULL_PAD = 0.01
 #: By how much the threshold is below the logarithm of the run length asked for: evidence overshoots when it crosses it,
 #: and the null is guarded, so that false alarms stay several times rarer than asked for where the model holds.
-EASING = 0.4
+EASING = 1.2
 #: What is published with a verdict beside the null and the noises: M of each jump before the bin.
 EVIDENCE_FIGURES = tuple(f"evidence_x{jump:g}" for jump in JUMPS)
 FIGURES = ("null_mean", "dispersion", "slow_noise", *EVIDENCE_FIGURES)
@@ -85,7 +85,7 @@ class NBSR(KeyedDetector):
     bin_ms
         Length of a bin in milliseconds.
     mean_bins_between_false_alarms
-        The average run length (ARL) that the budget asks for, in bins of one key; the threshold is 0.4 below its
+        The average run length (ARL) that the budget asks for, in bins of one key; the threshold is 1.2 below its
         logarithm, and at most 60.
 
     Raises
@@ -111,7 +111,7 @@ class NBSR(KeyedDetector):
     ...     count = np.array([3.0 if minute < 2880 else 30.0])
     ...     verdict = detector.step(minute * 60_000, count, observed=yes, is_open=no, local_offset_s=utc)
     >>> verdict.raised, verdict.score.round(1), verdict.score_threshold.round(1)
-    (array([ True]), array([11.3]), array([10.3]))
+    (array([ True]), array([10.2]), array([9.5]))
     """
 
     name = "nbsr"

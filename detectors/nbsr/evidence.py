@@ -14,13 +14,14 @@ JUMPS = (1.5, 2.0, 3.0, 5.0, 10.0)
 #: The most that one bin may say, as a share of the threshold: at least two bins are needed.
 SPIKE_CAP = 0.55
 #: Without its largest bin the evidence must come to this share of the threshold, unless another bin is as large.
-REST_SHARE, SECOND_SHARE = 0.7, 0.3
+REST_SHARE, SECOND_SHARE = 0.75, 0.45
 #: How much of the memory of the two largest bins is left a bin later.
 SPIKE_KEPT = 0.99
 #: Evidence is held up to this multiple of the threshold, so that it can fall again.
 MOST_THRESHOLDS = 2.0
 
-#: Likelihood ratio of an ended outage against one that goes on, in nats, that ends an incident.
+#: Likelihood ratio of an ended outage against one that goes on, in nats, that ends an incident. One bin may say as much
+#: of it as of a raise: the last bin before the reports cease holds a part of them, and must not end an incident.
 CLEAR_THRESHOLD = 4.0
 
 
@@ -110,6 +111,5 @@ def gather_end(end_score: Floats, counts: Floats, mean: Floats, level: Floats, p
     E. S. Page, "Continuous inspection schemes", 1954.
     """
     usual = np.maximum(mean, level / 2.5)
-    return np.maximum(
-        end_score + log_likelihood_ratio(counts, level / (phi - 1.0), usual / (phi - 1.0), np.log(phi)), 0.0
-    )
+    ratio = log_likelihood_ratio(counts, level / (phi - 1.0), usual / (phi - 1.0), np.log(phi))
+    return np.maximum(end_score + np.minimum(ratio, SPIKE_CAP * CLEAR_THRESHOLD), 0.0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detectors.nbsr.baseline import DAY_MS, HOUR_MS, Bools, Floats, Ints
 
-HALF_LIFE_DAYS = 3.0
+HALF_LIFE_DAYS = 7.0
 #: A dispersion of 2 before anything is seen, with the weight of so many expected reports.
 _PRIOR_PHI, _PRIOR_REPORTS = 2.0, 20.0
 #: Below it the negative binomial becomes numerically a Poisson distribution of infinite size.

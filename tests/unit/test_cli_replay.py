@@ -82,7 +82,7 @@ def test_the_table_of_x_has_the_numbers_that_newsrooms_printed(replayed_x: list[
 
 def test_each_transition_is_a_line_with_its_reason(replayed_x: list[str]) -> None:
     first, *_ = [line for line in replayed_x if line.startswith("2025-05-24T")]
-    assert first.startswith("2025-05-24T12:02Z OPENED   x in Canada: 71 reports in 15 minutes;")
+    assert first.startswith("2025-05-24T12:02Z OPENED   x in Germany: 107 reports in 15 minutes;")
     assert "2025-05-24T16:10Z CLEARED  x in United States: 642 reports in 15 minutes, below 650;" in "\n".join(
         replayed_x
     )
