@@ -197,7 +197,7 @@ def _spans(
                 each.opened_ms,
                 end_ms if each.ended_ms is None else each.ended_ms,
                 any(
-                    label.covers(key) and each.known_ms > label.begin_ms and each.opened_ms < label.end_ms
+                    label.covers(key) and each.known_ms >= label.begin_ms and each.opened_ms < label.end_ms
                     for label in labels
                 ),
             )
