@@ -58,7 +58,7 @@ def judged(file: Path, detect: Detect, bin_s: int, labels: Sequence[Label]) -> t
 
 def within(label: Label, episodes: Sequence[Episode]) -> list[Episode]:
     """Return the incidents that a label makes true."""
-    return [each for each in episodes if each.known_ms >= label.begin_ms and each.opened_ms < label.end_ms]
+    return [each for each in episodes if label.is_hit_by(each.opened_ms, each.known_ms)]
 
 
 def delay_min(label: Label, episodes: Sequence[Episode]) -> float | None:

@@ -137,7 +137,7 @@ def figures(detector: str, judged: Sequence[Judged], labels: Sequence[Label]) ->
     for label in labels:
         own = [each for each in episodes if label.covers(each.key)]
         if any(label.covers(key) for key in watched):
-            hits = [each for each in own if each.known_ms >= label.begin_ms and each.opened_ms < label.end_ms]
+            hits = [each for each in own if label.is_hit_by(each.opened_ms, each.known_ms)]
             before = [each for each in own if each.known_ms < label.begin_ms]
             is_open = any(each.ended_ms is None or each.ended_ms > label.begin_ms for each in before)
             outcomes.append(Outcome(label, hits, is_open))

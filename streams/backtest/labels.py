@@ -36,6 +36,10 @@ class Label:
     end_ms: int
     name: str = ""
 
+    def is_hit_by(self, opened_ms: int, known_ms: int) -> bool:
+        """Return whether an incident that opened and became known then is of this label."""
+        return known_ms >= self.begin_ms and opened_ms < self.end_ms
+
     def covers(self, key: Key) -> bool:
         """Return whether a service and region is meant."""
         return key[0] == self.service and self.region in (None, key[1])

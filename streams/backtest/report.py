@@ -196,10 +196,7 @@ def _spans(
             (
                 each.opened_ms,
                 end_ms if each.ended_ms is None else each.ended_ms,
-                any(
-                    label.covers(key) and each.known_ms >= label.begin_ms and each.opened_ms < label.end_ms
-                    for label in labels
-                ),
+                any(label.covers(key) and label.is_hit_by(each.opened_ms, each.known_ms) for label in labels),
             )
             for each in one.episodes.get(key, ())
         ]
